@@ -1,0 +1,14 @@
+//! The rules, and nothing else: no IO, no clock, no randomness.
+//!
+//! In reading order: the words ([`ids`], [`text`], [`time`]), what is asked
+//! ([`request`]), what it is asked of ([`work_order`]), what came of it
+//! ([`update`]), and the one function that gets from the first to the last
+//! ([`decide`]).
+
+pub mod decide;
+pub mod ids;
+pub mod request;
+pub mod text;
+pub mod time;
+pub mod update;
+pub mod work_order;

@@ -1,0 +1,235 @@
+//! One row of the update log: what a request did, or why it was refused.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Delta, Fence, Principal, Quantity, RequestId, Seq, WorkOrderNumber};
+use super::request::{Ask, Change, Counter, Request};
+use super::time::Timestamp;
+use super::work_order::Status;
+
+/// How an update was rendered when it was first answered; kept in the row, so
+/// that a 201 stays byte-equal for ever (contract, promise 2).
+pub const RENDERING: i16 = 1;
+
+/// One row of `update_log`, field by column. Never changed once written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// The client's Idempotency-Key; unique over the whole log.
+    pub request_id: RequestId,
+    /// Whose quantity.
+    pub work_order: WorkOrderNumber,
+    /// Place among the counted updates of the work order; `None` when refused.
+    pub seq: Option<Seq>,
+    /// When refused: the `seq` the work order stood at.
+    pub at_seq: Option<Seq>,
+    /// Which quantity.
+    pub counter: Counter,
+    /// What was asked.
+    pub action: Action,
+    /// Pieces that a scan asked to count.
+    pub quantity: Option<Quantity>,
+    /// Change that a correction asked for.
+    pub asked_delta: Option<Delta>,
+    /// Value that a correction asked for.
+    pub set_to: Option<Quantity>,
+    /// Value that a correction expected to find.
+    pub expected: Option<Quantity>,
+    /// What was done: `after` − `before`; 0 when refused.
+    pub delta: Delta,
+    /// The counter before.
+    pub before: Quantity,
+    /// The counter after.
+    pub after: Quantity,
+    /// The part, as sent.
+    pub barcode: Option<String>,
+    /// The part, as compared.
+    pub barcode_canonical: Option<String>,
+    /// The step, as sent; absent is `""`.
+    pub step: String,
+    /// The step, as compared.
+    pub step_canonical: String,
+    /// Where.
+    pub station: Option<String>,
+    /// By which device.
+    pub terminal: Option<String>,
+    /// By whom.
+    pub operator: Option<String>,
+    /// Why, for a correction.
+    pub reason: Option<String>,
+    /// Free text.
+    pub note: Option<String>,
+    /// The fence under which it was written.
+    pub fence: Fence,
+    /// The work order's status after it.
+    pub work_order_status: Status,
+    /// Planned quantity minus the counter after it, never below 0.
+    pub remaining: Quantity,
+    /// The terminal's clock.
+    pub scanned_at: Option<Timestamp>,
+    /// The server's clock.
+    pub recorded_at: Timestamp,
+    /// The caller's principal.
+    pub recorded_by: Principal,
+    /// Counted or refused.
+    pub outcome: Outcome,
+    /// Why it was refused.
+    pub code: Option<RefusalCode>,
+    /// The update that counted the barcode, where that is why it was refused.
+    pub original_request_id: Option<RequestId>,
+    /// See [`RENDERING`].
+    pub rendering: i16,
+}
+
+/// What an update's request asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Raise a counter.
+    Scan,
+    /// Take a counted barcode back.
+    Unbind,
+    /// A person's change.
+    Correction,
+}
+
+impl Action {
+    /// The action's word in JSON and column.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Scan => "scan",
+            Self::Unbind => "unbind",
+            Self::Correction => "correction",
+        }
+    }
+}
+
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It changed the quantity (by 0, where a correction asked for that).
+    Counted,
+    /// It changed nothing, and never will.
+    Refused,
+}
+
+impl Outcome {
+    /// The outcome's word in JSON and column.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Counted => "counted",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Why a request was refused for good (contract, section 4: the final ones).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalCode {
+    /// The barcode stands counted already.
+    BarcodeAlreadyCounted,
+    /// Unbind of a barcode that does not stand counted.
+    BarcodeNotCounted,
+    /// Input or output would pass plan + allowance, or any counter the limit of all quantities.
+    OverPlan,
+    /// The quantity would be negative.
+    BelowZero,
+    /// The status does not take this change.
+    WorkOrderNotOpen,
+    /// A correction's `expected` differs.
+    NotAsExpected,
+}
+
+impl RefusalCode {
+    /// Every final refusal.
+    pub const ALL: [Self; 6] = [
+        Self::BarcodeAlreadyCounted,
+        Self::BarcodeNotCounted,
+        Self::OverPlan,
+        Self::BelowZero,
+        Self::WorkOrderNotOpen,
+        Self::NotAsExpected,
+    ];
+
+    /// The code's word in JSON, column and label.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::BarcodeAlreadyCounted => "barcode-already-counted",
+            Self::BarcodeNotCounted => "barcode-not-counted",
+            Self::OverPlan => "over-plan",
+            Self::BelowZero => "below-zero",
+            Self::WorkOrderNotOpen => "work-order-not-open",
+            Self::NotAsExpected => "not-as-expected",
+        }
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl Update {
+    /// The names of the fields in which a request differs from the one that made this
+    /// update; empty when it is the same request. All that can change the outcome or
+    /// the row is compared, in canonical form (contract, section 4).
+    #[must_use]
+    pub fn differs(&self, request: &Request) -> Vec<&'static str> {
+        let asked = Asked::of(&request.ask);
+        let barcode = request.barcode().map(|barcode| barcode.canonical.as_str());
+        [
+            ("action", self.action != asked.action),
+            ("work_order", self.work_order != request.work_order),
+            ("counter", self.counter != request.counter),
+            ("quantity", self.quantity != asked.quantity),
+            ("barcode", self.barcode_canonical.as_deref() != barcode),
+            ("step", self.step_canonical != request.step.canonical),
+            ("station", self.station != request.station),
+            ("terminal", self.terminal != request.terminal),
+            ("operator", self.operator != request.operator),
+            ("scanned_at", self.scanned_at != request.scanned_at),
+            ("note", self.note != request.note),
+            ("delta", self.asked_delta != asked.delta),
+            ("set_to", self.set_to != asked.set_to),
+            ("expected", self.expected != asked.expected),
+            ("reason", self.reason.as_deref() != asked.reason),
+        ]
+        .into_iter()
+        .filter_map(|(field, differs)| differs.then_some(field))
+        .collect()
+    }
+}
+
+/// [`Ask`] as columns.
+pub(super) struct Asked<'a> {
+    pub action: Action,
+    pub quantity: Option<Quantity>,
+    pub delta: Option<Delta>,
+    pub set_to: Option<Quantity>,
+    pub expected: Option<Quantity>,
+    pub reason: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn of(ask: &'a Ask) -> Self {
+        let nothing = |action| Self { action, quantity: None, delta: None, set_to: None, expected: None, reason: None };
+        match ask {
+            Ask::Scan { quantity, barcode: _ } => Self { quantity: Some(*quantity), ..nothing(Action::Scan) },
+            Ask::Unbind { barcode: _ } => nothing(Action::Unbind),
+            Ask::Correct { change, expected, reason } => {
+                let (delta, set_to) = match change {
+                    Change::Delta(delta) => (Some(*delta), None),
+                    Change::SetTo(quantity) => (None, Some(*quantity)),
+                };
+                Self { delta, set_to, expected: *expected, reason: Some(reason), ..nothing(Action::Correction) }
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! A work order: its row, its status, and what planning may change.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Fence, Owner, Quantity, Revision, Seq, Stamp, WorkOrderNumber};
+use super::request::Counter;
+use super::time::Timestamp;
+
+/// Longest product code, product name and line, in characters.
+pub const PLAN_TEXT_MAX: usize = 64;
+
+/// One row of `work_orders`, field by column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkOrder {
+    /// Its number.
+    pub work_order: WorkOrderNumber,
+    /// What planning owns, besides the hold.
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// A person's hold; it wins over every other status.
+    pub hold: Option<Hold>,
+    /// Why it is held, or why the hold was lifted.
+    pub hold_reason: Option<String>,
+    /// [`WorkOrder::present_status`], as of the last write.
+    pub status: Status,
+    /// Pieces put in.
+    pub input_quantity: Quantity,
+    /// Good pieces made.
+    pub output_quantity: Quantity,
+    /// Pieces lost.
+    pub scrap_quantity: Quantity,
+    /// Number of counted updates.
+    pub seq: Seq,
+    /// The highest fence under which it was written.
+    pub fence: Fence,
+    /// Who wrote under that fence.
+    pub fence_owner: Option<Owner>,
+    /// Compared by the guarded write.
+    pub stamp: Stamp,
+    /// The `ETag` of what planning owns.
+    pub revision: Revision,
+    /// Whether a barcode was ever counted here: the policy is fixed from then on.
+    pub barcode_counted: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last written.
+    pub updated_at: Timestamp,
+}
+
+/// What `PUT` replaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Pieces to be made.
+    pub planned_quantity: Quantity,
+    /// How far input and output may pass the plan; `None`: without limit.
+    pub over_plan_allowance: Option<Quantity>,
+    /// Whether a barcode counts once or any number of times.
+    pub barcode_policy: BarcodePolicy,
+    /// The product's code.
+    pub product_code: Option<String>,
+    /// The product's name.
+    pub product_name: Option<String>,
+    /// The production line.
+    pub line: Option<String>,
+}
+
+/// How often one barcode counts per work order, counter and step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BarcodePolicy {
+    /// Once, until it is unbound.
+    #[default]
+    Once,
+    /// Any number of times: barcodes are recorded, not limited.
+    Repeatable,
+}
+
+/// A person's hold on a work order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hold {
+    /// Takes corrections only.
+    Paused,
+    /// Takes nothing.
+    Cancelled,
+}
+
+/// What a work order is at; one pure function of (hold, quantities, plan).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Nothing counted.
+    Pending,
+    /// Something counted.
+    InProgress,
+    /// Output has reached the plan.
+    Completed,
+    /// Held by a person.
+    Paused,
+    /// Held by a person for good.
+    Cancelled,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::InProgress, Self::Completed, Self::Paused, Self::Cancelled];
+
+    /// The status's word in JSON and column.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Paused => "paused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The status with this word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+
+    /// Whether scans and unbinds are taken; the plan is a limit of its own.
+    #[must_use]
+    pub fn takes_scans(self) -> bool {
+        match self {
+            Self::Pending | Self::InProgress | Self::Completed => true,
+            Self::Paused | Self::Cancelled => false,
+        }
+    }
+
+    /// Whether corrections are taken.
+    #[must_use]
+    pub fn takes_corrections(self) -> bool {
+        match self {
+            Self::Pending | Self::InProgress | Self::Completed | Self::Paused => true,
+            Self::Cancelled => false,
+        }
+    }
+}
+
+/// Why planning's change is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EditRefusal {
+    /// There is no such work order.
+    #[error("there is no such work order")]
+    Unknown,
+    /// `If-Match` names another revision.
+    #[error("the work order was changed in the meantime")]
+    RevisionDiffers,
+    /// A barcode was counted under the present policy.
+    #[error("the barcode policy is fixed once a barcode was counted")]
+    BarcodePolicyFixed,
+}
+
+/// A change by planning: what `PUT` or `PATCH` asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// `PUT`: create, or replace all that planning owns.
+    Plan(Plan),
+    /// `PATCH`: set or lift a hold.
+    Hold {
+        /// The hold to set; `None` lifts it.
+        hold: Option<Hold>,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What `If-Match` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// No `If-Match`.
+    None,
+    /// `If-Match: *`: it must exist.
+    Exists,
+    /// It must stand at one of these revisions.
+    AnyOf(Vec<Revision>),
+}
+
+/// The values that a write needs and a pure function can't have: chance and time.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh {
+    /// The stamp to write.
+    pub stamp: Stamp,
+    /// The revision to write.
+    pub revision: Revision,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl WorkOrder {
+    /// The present quantity of a counter.
+    #[must_use]
+    pub fn quantity(&self, counter: Counter) -> Quantity {
+        match counter {
+            Counter::Input => self.input_quantity,
+            Counter::Output => self.output_quantity,
+            Counter::Scrap => self.scrap_quantity,
+        }
+    }
+
+    /// Sets the quantity of a counter and the status that follows from it.
+    pub fn set_quantity(&mut self, counter: Counter, quantity: Quantity) {
+        match counter {
+            Counter::Input => self.input_quantity = quantity,
+            Counter::Output => self.output_quantity = quantity,
+            Counter::Scrap => self.scrap_quantity = quantity,
+        }
+        self.status = self.present_status();
+    }
+
+    /// **The** status function: a hold wins; else completed when output ≥ plan > 0,
+    /// in progress when anything was counted, else pending (contract, section 5).
+    #[must_use]
+    pub fn present_status(&self) -> Status {
+        let planned = self.plan.planned_quantity;
+        match self.hold {
+            Some(Hold::Paused) => Status::Paused,
+            Some(Hold::Cancelled) => Status::Cancelled,
+            None if planned > Quantity::ZERO && self.output_quantity >= planned => Status::Completed,
+            None if Counter::ALL.iter().any(|&c| self.quantity(c) > Quantity::ZERO) => Status::InProgress,
+            None => Status::Pending,
+        }
+    }
+
+    /// Planned quantity minus the counter, never below 0.
+    #[must_use]
+    pub fn remaining(&self, counter: Counter) -> Quantity {
+        self.plan.planned_quantity.less(self.quantity(counter))
+    }
+
+    /// Whether the counter may stand at `quantity`: input and output keep within plan
+    /// and allowance, scrap within no plan.
+    #[must_use]
+    pub fn plan_allows(&self, counter: Counter, quantity: Quantity) -> bool {
+        match (counter, self.plan.over_plan_allowance) {
+            (Counter::Scrap, _) | (_, None) => true,
+            (Counter::Input | Counter::Output, Some(allowance)) => {
+                quantity.get() <= self.plan.planned_quantity.get() + allowance.get()
+            }
+        }
+    }
+
+    fn new(number: &WorkOrderNumber, plan: Plan, fresh: Fresh) -> Self {
+        Self {
+            work_order: number.clone(),
+            plan,
+            hold: None,
+            hold_reason: None,
+            status: Status::Pending,
+            input_quantity: Quantity::ZERO,
+            output_quantity: Quantity::ZERO,
+            scrap_quantity: Quantity::ZERO,
+            seq: Seq(0),
+            fence: Fence(0),
+            fence_owner: None,
+            stamp: fresh.stamp,
+            revision: fresh.revision,
+            barcode_counted: false,
+            created_at: fresh.now,
+            updated_at: fresh.now,
+        }
+    }
+}
+
+impl Edit {
+    /// The row after this change, given the row before it.
+    ///
+    /// # Errors
+    /// Where the change is refused; nothing is to be written then.
+    pub fn apply(
+        &self,
+        number: &WorkOrderNumber,
+        present: Option<&WorkOrder>,
+        precondition: &Precondition,
+        fresh: Fresh,
+    ) -> Result<WorkOrder, EditRefusal> {
+        match (precondition, present) {
+            (Precondition::None, _) | (Precondition::Exists, Some(_)) => {}
+            (Precondition::AnyOf(revisions), Some(row)) if revisions.contains(&row.revision) => {}
+            (Precondition::Exists | Precondition::AnyOf(_), _) => return Err(EditRefusal::RevisionDiffers),
+        }
+        let mut row = match (self, present) {
+            (Self::Plan(plan), None) => return Ok(WorkOrder::new(number, plan.clone(), fresh)),
+            (Self::Hold { .. }, None) => return Err(EditRefusal::Unknown),
+            (Self::Plan(plan), Some(row)) => {
+                if row.barcode_counted && plan.barcode_policy != row.plan.barcode_policy {
+                    return Err(EditRefusal::BarcodePolicyFixed);
+                }
+                WorkOrder { plan: plan.clone(), ..row.clone() }
+            }
+            (Self::Hold { hold, reason }, Some(row)) => {
+                WorkOrder { hold: *hold, hold_reason: Some(reason.clone()), ..row.clone() }
+            }
+        };
+        row.status = row.present_status();
+        row.stamp = fresh.stamp;
+        row.revision = fresh.revision;
+        row.updated_at = fresh.now;
+        Ok(row)
+    }
+}

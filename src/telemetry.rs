@@ -1,0 +1,210 @@
+//! What can be watched: the metrics, and the log's subscriber.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+use crate::domain::update::Update;
+
+/// Every metric of one running service. Labels are bounded: words of the contract,
+/// matched routes and status codes, never a work order, key or name.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// New updates in the log.
+    pub updates: Family<UpdateLabels, Counter>,
+    /// Answers given again for a request id that was decided already.
+    pub replays: Counter,
+    /// Requests left undecided, by the code that they were answered with.
+    pub unsettled: Family<CodeLabel, Counter>,
+    /// Requests per batch.
+    pub batch_size: Histogram,
+    /// Requests waiting for the committer.
+    pub queue_depth: Gauge,
+    /// How long requests waited for the committer, in seconds.
+    pub queue_wait: Histogram,
+    /// Time of each call to the store, in seconds; its count is the number of calls.
+    pub store_calls: Family<OperationLabel, Histogram, fn() -> Histogram>,
+    /// What became of leases.
+    pub leases: Family<LeaseLabel, Counter>,
+    /// Work orders whose write came too late: another one had changed the row.
+    pub overtaken: Counter,
+    /// Work orders whose write was refused because a newer fence had written.
+    pub fenced_off: Counter,
+    /// Work orders written by the row lock because no lease was to be had.
+    pub fallback: Counter,
+    /// 1 while the breaker is open and Redis is not asked.
+    pub breaker_open: Gauge,
+    /// Answered HTTP requests.
+    pub http_requests: Family<HttpLabels, Counter>,
+}
+
+/// Labels of [`Metrics::updates`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct UpdateLabels {
+    /// `scan`, `unbind` or `correction`.
+    pub action: &'static str,
+    /// `counted` or `refused`.
+    pub outcome: &'static str,
+    /// The refusal's code; empty when counted.
+    pub code: &'static str,
+}
+
+/// Label of [`Metrics::unsettled`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CodeLabel {
+    /// The problem's code.
+    pub code: &'static str,
+}
+
+/// Label of [`Metrics::store_calls`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OperationLabel {
+    /// `load`, `write` or `write_locked`.
+    pub operation: &'static str,
+}
+
+/// Label of [`Metrics::leases`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LeaseLabel {
+    /// `granted`, `busy`, `lost`, `broken` or `handed_over`.
+    pub event: &'static str,
+}
+
+/// Labels of [`Metrics::http_requests`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HttpLabels {
+    /// The method, `OTHER` where it is none of the usual.
+    pub method: &'static str,
+    /// The matched route, empty where none matched.
+    pub route: String,
+    /// The status code.
+    pub status: u16,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Fresh metrics, all at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut all = Self {
+            registry: Registry::with_prefix("scanfence"),
+            updates: Family::default(),
+            replays: Counter::default(),
+            unsettled: Family::default(),
+            batch_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0]),
+            queue_depth: Gauge::default(),
+            queue_wait: Histogram::new(SECONDS),
+            store_calls: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            leases: Family::default(),
+            overtaken: Counter::default(),
+            fenced_off: Counter::default(),
+            fallback: Counter::default(),
+            breaker_open: Gauge::default(),
+            http_requests: Family::default(),
+        };
+        let r = &mut all.registry;
+        r.register("updates", "New updates in the log, by action, outcome and refusal code", all.updates.clone());
+        r.register("replays", "Answers given again for a decided request id", all.replays.clone());
+        r.register("unsettled", "Requests answered 503 and left undecided, by code", all.unsettled.clone());
+        r.register("batch_size", "Requests per batch", all.batch_size.clone());
+        r.register("queue_depth", "Requests waiting for the committer", all.queue_depth.clone());
+        r.register_with_unit(
+            "queue_wait",
+            "Time that requests waited for the committer",
+            Unit::Seconds,
+            all.queue_wait.clone(),
+        );
+        r.register_with_unit(
+            "store_call",
+            "Time of each call to the store, by operation",
+            Unit::Seconds,
+            all.store_calls.clone(),
+        );
+        r.register("leases", "Leases granted, busy, lost, broken, handed over", all.leases.clone());
+        r.register(
+            "overtaken",
+            "Work orders whose write came after another had changed the row",
+            all.overtaken.clone(),
+        );
+        r.register("fenced_off", "Work orders whose write was refused under an older fence", all.fenced_off.clone());
+        r.register(
+            "fallback",
+            "Work orders written by the row lock because no lease was to be had",
+            all.fallback.clone(),
+        );
+        r.register("breaker_open", "1 while the breaker is open and Redis is not asked", all.breaker_open.clone());
+        r.register("http_requests", "Answered HTTP requests", all.http_requests.clone());
+        all
+    }
+
+    /// Notes what a lease came to.
+    pub fn lease(&self, event: &'static str) {
+        self.leases.get_or_create(&LeaseLabel { event }).inc();
+    }
+
+    /// Notes a new update in the log.
+    pub fn update(&self, update: &Update) {
+        let labels = UpdateLabels {
+            action: update.action.word(),
+            outcome: update.outcome.word(),
+            code: update.code.map_or("", |code| code.word()),
+        };
+        self.updates.get_or_create(&labels).inc();
+    }
+
+    /// Notes a call to the store.
+    pub fn store_call(&self, operation: &'static str, took: Duration) {
+        self.store_calls.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
+    }
+
+    /// All of it in the text format of Prometheus (OpenMetrics 1.0).
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(std::fmt::Error) => unreachable!("writing to a String does not fail"),
+        }
+    }
+}
+
+/// Upper bounds for times: from a memory look-up to the longest wait for an answer.
+const SECONDS: [f64; 14] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 10.0];
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts the log on stderr; `filter` as in `RUST_LOG`, `format` by default by whether
+/// stderr is a terminal.
+///
+/// # Errors
+/// Where the filter does not parse, or a log was started before.
+pub fn start_log(format: Option<LogFormat>, filter: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let filter = EnvFilter::try_new(filter)?;
+    let terminal = std::io::stderr().is_terminal();
+    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(terminal).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    }
+}
