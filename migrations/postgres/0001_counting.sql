@@ -81,7 +81,6 @@ create table update_log (
     original_request_id text collate "C",
     -- how the 201 was rendered, so that it can be rendered the same for ever
     rendering           smallint not null,
-    constraint update_log_after check (after = before + delta),
     constraint update_log_outcome check (
         (outcome = 'counted' and seq is not null and at_seq is null and code is null)
         or (outcome = 'refused' and seq is null and at_seq is not null and code is not null and delta = 0)),
