@@ -2,7 +2,6 @@
 //! goes on after the store has failed.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use crate::domain::ids::{RequestId, WorkOrderNumber};
 use crate::domain::update::Update;
 use crate::lease::Lease;
 use crate::store::{Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, causes};
 
 /// How long a quarantined work order is refused before it is tried again: a person has
 /// to mend its row, and trying costs the others a failed batch.
@@ -96,7 +95,7 @@ impl Office {
                     let found = found.into_iter().map(|update| (update.request_id.clone(), Arc::new(update))).collect();
                     batch::fill_originals(&mut answers, &found);
                 }
-                Err(error) => warn!(cause = cause(&error), "the originals of refused scans can't be read: {error}"),
+                Err(error) => warn!(cause = causes(&error), "the originals of refused scans can't be read: {error}"),
             }
         }
         for (waiting, answer) in answers {
@@ -163,25 +162,11 @@ impl Troubles {
     pub(super) async fn pause_after(&mut self, error: &StoreError) {
         self.in_a_row = self.in_a_row.saturating_add(1);
         if self.in_a_row == 1 || error.outcome_unknown() && self.in_a_row.is_power_of_two() {
-            warn!(cause = cause(error), failures = self.in_a_row, "{error}");
+            warn!(cause = causes(error), failures = self.in_a_row, "{error}");
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << self.in_a_row.min(10).saturating_sub(1));
         tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
     }
-}
-
-/// An error's causes, for the log.
-pub(super) fn cause(error: &StoreError) -> String {
-    let mut text = String::new();
-    let mut source = error.source();
-    while let Some(error) = source {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// Work orders whose row lags their log: nothing is counted for them until a person has

@@ -14,11 +14,12 @@ use tracing::error;
 
 use super::Unsettled;
 use super::batch::{self, Wish};
-use super::lanes::{Office, Troubles, cause};
+use super::lanes::{Office, Troubles};
 use super::mailbox::{Lane, Next, Work};
 use crate::domain::decide::Facts;
 use crate::domain::ids::WorkOrderNumber;
 use crate::store::StoreError;
+use crate::telemetry::causes;
 
 /// How long a work order stays in this lane after a try that failed.
 const AFTER_TROUBLE: Duration = Duration::from_millis(200);
@@ -123,7 +124,7 @@ impl RowLockedLane {
             };
         }
         for waiting in &alone.waiting {
-            error!(work_order = %alone.number, request_id = %waiting.request.request_id, cause = cause(error),
+            error!(work_order = %alone.number, request_id = %waiting.request.request_id, cause = causes(error),
                 "the store refuses this request for good: {error}");
         }
         alone.leave_unsettled(Unsettled::StorageUnavailable);
