@@ -1,1 +1,1 @@
-
+//! Leases in Redis.
