@@ -8,7 +8,7 @@
 pub mod connections;
 pub mod postgres;
 mod rows;
-// pub mod sqlite;
+pub mod sqlite;
 
 use std::collections::HashSet;
 use std::sync::Arc;
