@@ -3,6 +3,7 @@
 //! It only orders the work. The store decides, in the transaction of the write,
 //! so a lease may lie, lapse or vanish: the result is slower, never wrong.
 
+pub mod breaker;
 pub mod local;
 pub mod redis;
 pub mod row_lock;
