@@ -25,7 +25,7 @@ pub enum Place {
     /// The master that Sentinel names at the time.
     Sentinel(Arc<Mutex<SentinelClient>>),
     /// A cluster, and the nodes from which it is found.
-    Cluster(ClusterClient, Vec<Client>),
+    Cluster(Box<ClusterClient>, Vec<Client>),
 }
 
 /// The URL names no Redis. Does not repeat the URL, which may hold a password.
@@ -107,7 +107,7 @@ impl Place {
             .build()
             .map_err(BadUrl::Refused)?;
         let nodes = nodes.into_iter().map(Client::open).collect::<Result<_, _>>().map_err(BadUrl::Refused)?;
-        Ok(Self::Cluster(client, nodes))
+        Ok(Self::Cluster(Box::new(client), nodes))
     }
 }
 
