@@ -34,13 +34,13 @@ impl Replica {
     fn start_with(url: &str, owner: &str, ttl: Duration, longest_hold: Duration, fallback: Fallback) -> Self {
         let metrics = Arc::new(Metrics::new());
         let config = RedisLeaseConfig { url: url.to_owned(), ttl, longest_hold, fallback };
-        let lease = RedisLease::start(config, Owner::named(owner), Arc::clone(&metrics)).unwrap();
+        let lease = RedisLease::start(config, Owner::named(owner), Arc::clone(&metrics)).expect("the URL is good");
         Self { lease, metrics }
     }
 
     async fn ask(&self, work_order: &str, floor: i64) -> Standing {
         let asks = [ask(work_order, floor)];
-        self.lease.ensure(&asks).await.pop().unwrap()
+        self.lease.ensure(&asks).await.pop().expect("one standing for each ask")
     }
 
     /// Asks until it holds.
@@ -61,7 +61,7 @@ impl Replica {
     }
 
     async fn holder(&self, work_order: &str) -> Option<(String, Fence)> {
-        let view = self.lease.view(&number(work_order)).await.unwrap();
+        let view = self.lease.view(&number(work_order)).await.expect("Redis is there");
         view.map(|view| (view.holder.to_string(), view.fence))
     }
 
@@ -71,7 +71,7 @@ impl Replica {
 }
 
 fn number(text: &str) -> WorkOrderNumber {
-    WorkOrderNumber::parse(text).unwrap()
+    WorkOrderNumber::parse(text).expect("a good number")
 }
 
 fn ask(work_order: &str, floor: i64) -> Ask {

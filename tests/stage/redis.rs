@@ -34,7 +34,7 @@ impl Redis {
 
     /// Starts an empty one on this port.
     pub fn start_on(port: u16, arguments: Vec<String>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let server = spawn(port, &folder, &arguments);
         let redis = Self { port, folder, arguments, server };
         redis.wait_until_ready();
@@ -71,9 +71,12 @@ impl Redis {
 
     /// Asks it something with redis-cli; the answer as text, raw.
     pub fn ask(&self, command: &[&str]) -> String {
-        let output =
-            Command::new("redis-cli").args(["-p", &self.port.to_string(), "--raw"]).args(command).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string(), "--raw"])
+            .args(command)
+            .output()
+            .expect("redis-cli is on the PATH");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
     /// Waits until it answers to `command` as wanted.
@@ -90,7 +93,8 @@ impl Redis {
     }
 
     fn signal(&self, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.server.id().to_string()]).status().unwrap();
+        let done =
+            Command::new("kill").args([signal, &self.server.id().to_string()]).status().expect("kill is on the PATH");
         assert!(done.success(), "kill {signal}");
     }
 
@@ -125,7 +129,7 @@ impl Sentinel {
         let master = Redis::start();
         let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
         replica.wait_for(&["INFO", "replication"], |info| info.contains("master_link_status:up"));
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let port = free_port();
         let watch = format!(
             "sentinel monitor line 127.0.0.1 {} 1\nsentinel down-after-milliseconds line 500\n\
@@ -133,8 +137,8 @@ impl Sentinel {
             master.port
         );
         let file = folder.path().join("sentinel.conf");
-        std::fs::write(&file, watch).unwrap();
-        let arguments = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
+        std::fs::write(&file, watch).expect("the folder is ours");
+        let arguments = vec![file.display().to_string(), "--sentinel".to_owned()];
         let server = spawn(port, &folder, &arguments);
         let sentinel = Redis { port, folder, arguments, server };
         sentinel.wait_until_ready();
@@ -176,7 +180,7 @@ impl Cluster {
         }
         let first = &nodes[0];
         let bus = first.ask(&["CONFIG", "GET", "cluster-port"]);
-        let bus = bus.lines().nth(1).unwrap();
+        let bus = bus.lines().nth(1).expect("the name comes first, then the value");
         for node in &nodes[1..] {
             assert_eq!(node.ask(&["CLUSTER", "MEET", "127.0.0.1", &first.port.to_string(), bus]), "OK");
         }
@@ -196,7 +200,8 @@ impl Cluster {
 
 /// A port that is free now.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("some port is free");
+    listener.local_addr().expect("it is bound").port()
 }
 
 fn spawn(port: u16, folder: &TempDir, arguments: &[String]) -> Child {
