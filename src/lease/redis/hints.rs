@@ -70,7 +70,8 @@ impl Core {
         let Ok(work_order) = WorkOrderNumber::parse(work_order) else { return };
         match word {
             "asked" => {
-                if self.table().hear_asked(work_order, Instant::now()) {
+                let idle = self.table().hear_asked(work_order, Instant::now());
+                if idle {
                     self.wake.notify_one();
                 }
             }

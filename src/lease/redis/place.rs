@@ -21,11 +21,11 @@ use super::connection::{CALL_LIMIT, CONNECT_LIMIT};
 /// to the sentinels and to Redis).
 pub enum Place {
     /// One node.
-    Single(Client),
+    Single(Box<Client>),
     /// The master that Sentinel names at the time.
     Sentinel(Arc<Mutex<SentinelClient>>),
     /// A cluster, and the nodes from which it is found.
-    Cluster(ClusterClient, Vec<Client>),
+    Cluster(Box<ClusterClient>, Vec<Client>),
 }
 
 /// The URL names no Redis. Does not repeat the URL, which may hold a password.
@@ -60,7 +60,7 @@ impl Place {
         let (scheme, rest) = url.trim().split_once("://").ok_or(BadUrl::Form)?;
         match scheme {
             "redis" | "rediss" | "unix" | "redis+unix" => {
-                Ok(Self::Single(Client::open(url.trim()).map_err(BadUrl::Refused)?))
+                Ok(Self::Single(Box::new(Client::open(url.trim()).map_err(BadUrl::Refused)?)))
             }
             "redis+sentinel" | "rediss+sentinel" => Self::sentinel(scheme, &Parts::of(rest)?),
             "redis+cluster" | "rediss+cluster" => Self::cluster(scheme, &Parts::of(rest)?),
@@ -107,7 +107,7 @@ impl Place {
             .build()
             .map_err(BadUrl::Refused)?;
         let nodes = nodes.into_iter().map(Client::open).collect::<Result<_, _>>().map_err(BadUrl::Refused)?;
-        Ok(Self::Cluster(client, nodes))
+        Ok(Self::Cluster(Box::new(client), nodes))
     }
 }
 
