@@ -84,7 +84,7 @@ pub struct HttpLabels {
     /// The method, `OTHER` where it is none of the usual.
     pub method: &'static str,
     /// The matched route, empty where none matched.
-    pub route: String,
+    pub route: &'static str,
     /// The status code.
     pub status: u16,
 }
@@ -207,4 +207,16 @@ pub fn start_log(format: Option<LogFormat>, filter: &str) -> Result<(), Box<dyn 
         LogFormat::Text => log.with_ansi(terminal).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     }
+}
+
+/// An error's causes, outermost first, for the log.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes.join(": ")
 }

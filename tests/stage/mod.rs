@@ -7,6 +7,7 @@
 //! Nothing here is skipped where something is missing: the test fails and says what to do.
 #![allow(dead_code, reason = "each test program has this module, and none uses all of it")]
 
+pub mod audit;
 pub mod client;
 pub mod guard;
 pub mod postgres;

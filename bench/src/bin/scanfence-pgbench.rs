@@ -1,0 +1,183 @@
+//! Runs pgbench as one cell: the same stretches, percentiles and accounts as the load
+//! generator's, from pgbench's own log of every transaction.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use clap::Parser;
+use scanfence_bench::processes::{self, Watched};
+use scanfence_bench::results::{Cell, Check, GENERATOR, Latency, Phase, histogram, record};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Row as _};
+
+#[derive(Debug, Parser)]
+#[command(about = "Runs one pgbench script and prints the result as the load generator does")]
+struct Args {
+    /// The pgbench program
+    #[arg(long, default_value = "pgbench")]
+    pgbench: PathBuf,
+    /// The script; it knows the variable work_orders
+    #[arg(long)]
+    script: PathBuf,
+    /// A database with bench/pgbench/schema.sql in it; its work orders are made here
+    #[arg(long, env = "DATABASE_URL")]
+    database_url: String,
+    /// An empty folder for pgbench's logs
+    #[arg(long)]
+    logs: PathBuf,
+    /// What the contender is called in the result
+    #[arg(long)]
+    name: String,
+    /// What the load is called in the result
+    #[arg(long)]
+    load: String,
+    /// pgbench's clients
+    #[arg(long)]
+    connections: usize,
+    /// Length of each measured stretch
+    #[arg(long, default_value_t = 6.0)]
+    seconds: f64,
+    /// Seconds before each stretch that are not measured
+    #[arg(long, default_value_t = 2.0)]
+    warm_up: f64,
+    /// After the first stretch, a second at this share of the rate found
+    #[arg(long)]
+    then_share: Option<f64>,
+    /// Work orders to count for
+    #[arg(long)]
+    work_orders: i32,
+    /// A process to account for, as name=pid; its children count as it
+    #[arg(long = "process")]
+    processes: Vec<Watched>,
+}
+
+/// pgbench runs on for this long after the measured part, so that its connecting is outside.
+const MARGIN: Duration = Duration::from_secs(1);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let mut database = PgConnection::connect(&args.database_url).await?;
+    sqlx::query("insert into work_orders (work_order, planned_quantity) select 'W' || n, 1000000000 from generate_series(1, $1) n")
+        .bind(args.work_orders)
+        .execute(&mut database)
+        .await?;
+    // As autovacuum would have it before long; the other rivals have a minute less to wait for it.
+    sqlx::query("analyze").execute(&mut database).await?;
+    let (closed, transactions) = stretch(&args, None)?;
+    let (open, more) = match args.then_share {
+        Some(share) => {
+            let (phase, transactions) = stretch(&args, Some(share * closed.per_second))?;
+            (Some(phase), transactions)
+        }
+        None => (None, 0),
+    };
+    let row = sqlx::query("select sum(input_quantity)::bigint, (select count(*) from update_log) from work_orders")
+        .fetch_one(&mut database)
+        .await?;
+    let (quantity, logged): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    ensure!(quantity == logged, "quantity {quantity}, log {logged}");
+    let check = Check {
+        acknowledged: transactions + more,
+        quantity: quantity.unsigned_abs(),
+        replayed: 0,
+        settled: 0,
+        unsettled: 0,
+    };
+    let cell = Cell { name: args.name, load: args.load, connections: args.connections, closed, open, check };
+    println!("{}", serde_json::to_string(&cell)?);
+    if cell.check.passed() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "scanfence-pgbench: WRONG COUNT: {} transactions, quantity {}",
+        cell.check.acknowledged, cell.check.quantity
+    );
+    Ok(ExitCode::FAILURE)
+}
+
+/// Runs pgbench once; also returns how many transactions it made in all.
+fn stretch(args: &Args, rate: Option<f64>) -> anyhow::Result<(Phase, u64)> {
+    let logs = args.logs.join(if rate.is_some() { "open" } else { "closed" });
+    fs::create_dir(&logs).with_context(|| logs.display().to_string())?;
+    let warm_up = Duration::from_secs_f64(args.warm_up);
+    let length = Duration::from_secs_f64(args.seconds);
+    let whole = (warm_up + length + MARGIN).as_secs_f64().ceil();
+    let mut command = Command::new(&args.pgbench);
+    command
+        .args(["--no-vacuum", "--protocol=prepared", "--log"])
+        .arg(format!("--log-prefix={}", logs.join("log").display()))
+        .arg(format!("--file={}", args.script.display()))
+        .arg(format!("--define=work_orders={}", args.work_orders))
+        .arg(format!("--client={}", args.connections))
+        .arg(format!("--jobs={}", args.connections.min(2)))
+        .arg(format!("--time={whole}"))
+        .stdout(Stdio::null())
+        .stdin(Stdio::null());
+    if let Some(rate) = rate {
+        command.arg(format!("--rate={rate}"));
+    }
+    let mut pgbench = command.arg(&args.database_url).spawn().context("starting pgbench")?;
+    let (start, clock) = (Instant::now(), SystemTime::now());
+    let mut watched = args.processes.clone();
+    watched.push(Watched { name: GENERATOR.to_owned(), pid: pgbench.id() });
+    let watching = processes::watch(watched, start + warm_up, start + warm_up + length);
+    // pgbench ends by itself after --time; bench/run bounds the whole cell.
+    let status = pgbench.wait()?;
+    ensure!(status.success(), "pgbench: {status}");
+    let processes = watching.join().map_err(|_panic| anyhow::anyhow!("watching the processes failed"))?;
+
+    let from = (clock + warm_up).duration_since(UNIX_EPOCH)?;
+    let (mut latency, mut all) = (histogram(), 0);
+    for log in fs::read_dir(&logs)? {
+        for line in BufReader::new(File::open(log?.path())?).lines() {
+            let (done, took) = transaction(&line?).context("a line of pgbench's log that is not understood")?;
+            all += 1;
+            // As in the load generator: with a rate what was due, without what was done.
+            let moment = if rate.is_some() { done.saturating_sub(took) } else { done };
+            if (from..from + length).contains(&moment) {
+                record(&mut latency, took);
+            }
+        }
+    }
+    let phase = Phase {
+        rate,
+        seconds: args.seconds,
+        answered: latency.len(),
+        per_second: latency.len() as f64 / args.seconds,
+        latency: Latency::from(&latency),
+        replicas: Vec::new(),
+        others: BTreeMap::new(),
+        unsent: 0,
+        processes,
+    };
+    Ok((phase, all))
+}
+
+/// When a transaction ended, since 1970, and how long it took (with a rate: since it was due).
+fn transaction(line: &str) -> Option<(Duration, Duration)> {
+    let mut fields = line.split(' ').skip(2);
+    let took = Duration::from_micros(fields.next()?.parse().ok()?);
+    let mut end = fields.skip(1);
+    let seconds = Duration::from_secs(end.next()?.parse().ok()?);
+    let micros = Duration::from_micros(end.next()?.parse().ok()?);
+    Some((seconds + micros, took))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_with_and_without_schedule_lag() {
+        let read = Some((Duration::new(1_412_881_037, 912_698_000), Duration::from_micros(4173)));
+        assert_eq!(transaction("0 199 4173 0 1412881037 912698"), read);
+        assert_eq!(transaction("0 199 4173 0 1412881037 912698 31"), read);
+        assert_eq!(transaction("0 199 failed 0 1412881037 912698"), None);
+    }
+}
