@@ -17,8 +17,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use hdrhistogram::Histogram;
-use rand::rngs::SmallRng;
 use rand::RngExt as _;
+use rand::rngs::SmallRng;
 use scanfence_bench::client::Connection;
 use scanfence_bench::processes::{self, Watched};
 use scanfence_bench::results::{self, Check, GENERATOR, Latency, Phase, histogram, record};
@@ -142,7 +142,10 @@ fn main() -> anyhow::Result<ExitCode> {
     if cell.check.passed() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("scanfence-load: WRONG COUNT: {} scans acknowledged, quantity {}", cell.check.acknowledged, cell.check.quantity);
+    eprintln!(
+        "scanfence-load: WRONG COUNT: {} scans acknowledged, quantity {}",
+        cell.check.acknowledged, cell.check.quantity
+    );
     Ok(ExitCode::FAILURE)
 }
 
@@ -270,7 +273,9 @@ impl Run {
 
     async fn quantity(self: &Rc<Self>, address: &str) -> anyhow::Result<u64> {
         let bodies = self
-            .on_each_work_order(address, |host, name| format!("GET /v1/work-orders/{name} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .on_each_work_order(address, |host, name| {
+                format!("GET /v1/work-orders/{name} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+            })
             .await?;
         let mut sum = 0;
         for body in bodies {

@@ -81,7 +81,9 @@ const RETRY_MS: std::ops::Range<u64> = 2..20;
 
 /// Only the owner releases.
 static RELEASE: LazyLock<redis::Script> = LazyLock::new(|| {
-    redis::Script::new("if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end")
+    redis::Script::new(
+        "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end",
+    )
 });
 
 #[tokio::main]
@@ -219,7 +221,12 @@ async fn count(database: &PgPool, work_order: &str, request_id: &str, scan: &Sca
 }
 
 /// The answer that the request id got before, provided that it is the same request.
-async fn replay(database: &mut PgConnection, work_order: &str, request_id: &str, scan: &Scan) -> Result<Value, Refusal> {
+async fn replay(
+    database: &mut PgConnection,
+    work_order: &str,
+    request_id: &str,
+    scan: &Scan,
+) -> Result<Value, Refusal> {
     let row = sqlx::query(
         "select seq, before from update_log
          where request_id = $1 and work_order = $2 and counter = $3 and delta = $4 and step = $5

@@ -94,7 +94,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     if cell.check.passed() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("scanfence-pgbench: WRONG COUNT: {} transactions, quantity {}", cell.check.acknowledged, cell.check.quantity);
+    eprintln!(
+        "scanfence-pgbench: WRONG COUNT: {} transactions, quantity {}",
+        cell.check.acknowledged, cell.check.quantity
+    );
     Ok(ExitCode::FAILURE)
 }
 
