@@ -143,13 +143,14 @@ impl Table {
     }
 
     fn replicas(&self, text: &mut String) {
-        let mut title = "\n## Latency by replica, at full load\n";
-        for cell in self.0.values().filter(|cell| !cell.closed.replicas.is_empty()) {
-            line(text, format_args!("{title}"));
-            title = "";
+        let several: Vec<&Cell> = self.0.values().filter(|cell| !cell.closed.replicas.is_empty()).collect();
+        if several.is_empty() {
+            return;
+        }
+        line(text, format_args!("\n## Two replicas: p50, p99 of each at full load (ms)\n"));
+        for cell in several {
             let each: Vec<String> = cell.closed.replicas.iter().map(latency).collect();
-            text.truncate(text.trim_end().len());
-            line(text, format_args!("\n- {}, {} connections: {} ms", cell.load, cell.connections, each.join("; ")));
+            line(text, format_args!("- {}, {} connections: {}", cell.load, cell.connections, each.join("; ")));
         }
     }
 
@@ -210,6 +211,9 @@ impl Table {
             at_most("two replicas, hot, 64: worst p99 over median", 5.0, spread_of("hot")),
             at_most("two replicas, spread, 64: worst p99 over median", 5.0, spread_of("spread")),
         ];
+        if targets.iter().all(|target| target.seen.is_none()) {
+            return;
+        }
         line(text, format_args!("\n## Targets\n\n| | wanted | seen | |\n| --- | --: | --: | --- |"));
         for target in targets {
             let Some(seen) = target.seen else { continue };
