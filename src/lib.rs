@@ -1,6 +1,23 @@
 //! Scanfence counts shop-floor scans exactly once.
+//!
+//! In the order in which a scan comes through:
+//!
+//! - [`http`]: the socket, the routes, the problems; bad input ends here.
+//! - [`counting`]: the mailbox where requests wait and the committer that settles all
+//!   that waits in one commit.
+//! - [`lease`]: which replica works on a work order now. It only orders the work.
+//! - [`store`]: the tables and the guarded write that decides; on SQLite and PostgreSQL.
+//! - [`domain`]: the rules, as pure functions.
+//!
+//! And around it: [`config`] (settings), [`telemetry`] (metrics and log), [`app`] (how the
+//! parts are put together and stopped), [`cli`] (the command line).
+
+// pub mod app;
+// pub mod cli;
+pub mod config;
 pub mod counting;
 pub mod domain;
+// pub mod http;
 pub mod lease;
 pub mod store;
 pub mod telemetry;

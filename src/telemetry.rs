@@ -208,3 +208,15 @@ pub fn start_log(format: Option<LogFormat>, filter: &str) -> Result<(), Box<dyn 
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     }
 }
+
+/// An error's causes, outermost first, for the log.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes.join(": ")
+}

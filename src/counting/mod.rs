@@ -1,16 +1,37 @@
 //! Counting: from a typed request to an answer that is on disk.
 //!
 //! Requests wait in the [`mailbox`], per work order; the committer takes all that
-//! waits, of all work orders, and settles it in one commit ([`committer`]). While one
-//! commit is on its way the next batch gathers: no timer, no added delay.
+//! waits, of all work orders, and settles it in one commit. While one commit is on its
+//! way the next batch gathers: no timer, no added delay. It has two lanes: [`leased`]
+//! compares stamps and never waits for a row; [`row_locked`] locks rows first, for work
+//! orders without a lease and for those whose write came too late.
 
+mod batch;
+mod lanes;
+mod leased;
+mod mailbox;
+mod memory;
+mod row_locked;
+
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
+use tracing::{Instrument as _, info_span};
 
-use crate::domain::ids::Principal;
+use crate::domain::ids::{Principal, WorkOrderNumber};
 use crate::domain::request::Request;
 use crate::domain::update::Update;
+use crate::lease::Lease;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use lanes::{Office, Quarantine};
+use leased::LeasedLane;
+use mailbox::{Chain, Mailbox, Waiting};
+use row_locked::RowLockedLane;
 
 /// What became of a request.
 #[derive(Clone, Debug)]
@@ -76,4 +97,138 @@ pub trait Counter: Send + Sync + 'static {
     /// later ones. Each receiver gets exactly one answer, within a bounded time, whether or
     /// not anybody waits for it; a request handed in goes on when its receiver is dropped.
     fn submit(&self, requests: Vec<Request>, principal: &Principal) -> Vec<oneshot::Receiver<Answer>>;
+}
+
+/// The bounds of counting.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Most requests that wait in all; beyond that `overloaded`.
+    pub queue: usize,
+    /// Most requests that wait for one work order.
+    pub queue_per_work_order: usize,
+    /// Most requests in one commit.
+    pub batch: usize,
+    /// How long a request may wait before it is answered as unsettled. Kept well below
+    /// the limit of a whole request, so that the answer still finds its way.
+    pub answer_within: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { queue: 20_000, queue_per_work_order: 5_000, batch: 512, answer_within: Duration::from_secs(10) }
+    }
+}
+
+/// The committer: the mailbox and its two lanes.
+pub struct Committer {
+    mailbox: Arc<Mailbox>,
+    leased: JoinHandle<()>,
+    row_locked: JoinHandle<()>,
+    freed: JoinHandle<()>,
+}
+
+/// Hands requests to the committer; cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
+    mailbox: Arc<Mailbox>,
+    metrics: Arc<Metrics>,
+}
+
+/// A lane of the committer ended by a panic: the process must not go on serving.
+#[derive(Debug, thiserror::Error)]
+#[error("a lane of the committer panicked")]
+pub struct Panicked(#[from] JoinError);
+
+impl Committer {
+    /// Starts the two lanes.
+    #[must_use]
+    pub fn start(
+        store: Arc<dyn Store>,
+        lease: Arc<dyn Lease>,
+        metrics: Arc<Metrics>,
+        settings: Settings,
+    ) -> (Self, Intake) {
+        let mailbox = Arc::new(Mailbox::new(settings, Arc::clone(&metrics)));
+        let quarantine = Arc::new(Quarantine::default());
+        let office = Office {
+            store,
+            lease: Arc::clone(&lease),
+            metrics: Arc::clone(&metrics),
+            mailbox: Arc::clone(&mailbox),
+            quarantine,
+        };
+        let committer = Self {
+            leased: tokio::spawn(LeasedLane::new(office.clone()).run().instrument(info_span!("leased_lane"))),
+            row_locked: tokio::spawn(RowLockedLane::new(office).run().instrument(info_span!("row_locked_lane"))),
+            freed: tokio::spawn(hear_of_freed(lease, Arc::clone(&mailbox)).instrument(info_span!("freed"))),
+            mailbox: Arc::clone(&mailbox),
+        };
+        (committer, Intake { mailbox, metrics })
+    }
+
+    /// Waits until a lane ends, which before [`Committer::stop`] only a panic can cause.
+    ///
+    /// # Errors
+    /// [`Panicked`].
+    pub async fn watch(&mut self) -> Result<(), Panicked> {
+        tokio::select! {
+            ended = &mut self.leased => ended?,
+            ended = &mut self.row_locked => ended?,
+            ended = &mut self.freed => ended?,
+        }
+        Ok(())
+    }
+
+    /// Takes nothing in any more, settles what waits, and ends; what is left at the
+    /// end of `grace` is answered as unsettled.
+    ///
+    /// # Errors
+    /// [`Panicked`].
+    pub async fn stop(self, grace: Duration) -> Result<(), Panicked> {
+        let Self { mailbox, mut leased, mut row_locked, freed } = self;
+        freed.abort();
+        mailbox.close();
+        let drained = timeout(grace, async {
+            (&mut leased).await?;
+            (&mut row_locked).await
+        });
+        match drained.await {
+            Ok(ended) => Ok(ended?),
+            Err(_) => {
+                mailbox.clear();
+                leased.abort();
+                row_locked.abort();
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Counter for Intake {
+    fn submit(&self, requests: Vec<Request>, principal: &Principal) -> Vec<oneshot::Receiver<Answer>> {
+        let alone = requests.len() == 1;
+        let mut chains: HashMap<(WorkOrderNumber, Option<String>), (Arc<Chain>, usize)> = HashMap::new();
+        let mut receivers = Vec::with_capacity(requests.len());
+        let mut posted = Vec::with_capacity(requests.len());
+        for request in requests {
+            let link = (!alone).then(|| {
+                let key = (request.work_order.clone(), request.terminal.clone());
+                let (chain, place) = chains.entry(key).or_insert_with(|| (Chain::new(), 0));
+                *place += 1;
+                chain.link(*place)
+            });
+            let (reply, receiver) = oneshot::channel();
+            posted.push(Waiting::new(request, principal.clone(), link, reply, Arc::clone(&self.metrics)));
+            receivers.push(receiver);
+        }
+        self.mailbox.post(posted);
+        receivers
+    }
+}
+
+async fn hear_of_freed(lease: Arc<dyn Lease>, mailbox: Arc<Mailbox>) {
+    loop {
+        lease.freed().notified().await;
+        mailbox.freed();
+    }
 }

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::ids::{Fence, Owner, Principal, Quantity, RequestId, Stamp, WorkOrderNumber};
 use super::request::{Ask, Change, Counter, Request};
 use super::time::Timestamp;
@@ -26,7 +28,7 @@ pub struct Facts {
 }
 
 /// What a barcode is claimed for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct ClaimKey {
     /// The work order.
     pub work_order: WorkOrderNumber,
@@ -52,7 +54,7 @@ impl ClaimKey {
 }
 
 /// A standing count of a barcode.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Claim {
     /// 1 for the first standing count; above 1 only where barcodes are repeatable.
     pub ordinal: i64,

@@ -3,8 +3,10 @@
 //! It only orders the work. The store decides, in the transaction of the write,
 //! so a lease may lie, lapse or vanish: the result is slower, never wrong.
 
+pub mod breaker;
 pub mod local;
 pub mod redis;
+pub mod row_lock;
 
 use std::time::{Duration, Instant};
 
@@ -27,8 +29,9 @@ pub trait Lease: Send + Sync + 'static {
     /// time limit of one call.
     async fn ensure(&self, asks: &[Ask]) -> Vec<Standing>;
 
-    /// To be called after every batch with the work orders it wrote: hands over those that
-    /// another replica has asked for, and gives up those held for longest.
+    /// To be called after every batch with all work orders that it was given a lease of,
+    /// written or not: hands over those that another replica has asked for, and gives up
+    /// those held for longest. Until then they count as being worked on.
     async fn settle(&self, done: &[WorkOrderNumber]);
 
     /// Drops a lease that the store has shown to be overtaken.
@@ -99,8 +102,8 @@ pub struct View {
     pub holder: Owner,
     /// Under which fence.
     pub fence: Fence,
-    /// How much longer, unless renewed.
-    pub expires_in: Duration,
+    /// How much longer, unless renewed; `None`: for as long as its holder lives.
+    pub expires_in: Option<Duration>,
 }
 
 /// The lease service can't be asked.

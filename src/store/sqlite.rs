@@ -1,1 +1,670 @@
+//! The embedded store: one SQLite file, nothing else to start.
+//!
+//! One connection writes, a few read. Every write goes between `begin immediate` and
+//! COMMIT with an fsync at its end (WAL, `synchronous=FULL`), so the one writer at a
+//! time is the row lock too. Lists travel as one JSON text (`json_each`), and rows come
+//! back as one JSON text each: a batch of any size is the same few statements.
+//!
+//! In reading order: [`SqliteStore`]; [`folder`], where the file lies and who may use
+//! it; `statements`, all SQL text; `errors`, what SQLite's codes mean for a caller.
 
+mod errors;
+pub mod folder;
+mod statements;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Row as _};
+use tokio::time::timeout;
+
+use self::folder::OpenError;
+use super::connections::{Connections, Lent};
+use super::{
+    BarcodeQuery, Batch, Edited, Place, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
+    rows,
+};
+use crate::domain::decide::{Claim, ClaimKey, Facts, WorkOrderChange};
+use crate::domain::ids::{Fence, Owner, Quantity, RequestId, Seq, Stamp, WorkOrderNumber};
+use crate::domain::request::Counter;
+use crate::domain::time::Timestamp;
+use crate::domain::update::Update;
+use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, Status, WorkOrder};
+
+/// How long SQLite itself waits for a command that writes beside the service. The
+/// committer tries again; this only has to be long enough not to spin.
+const BUSY_LIMIT: Duration = Duration::from_secs(2);
+/// How long an operation waits for its turn on a connection.
+const LEND_LIMIT: Duration = Duration::from_secs(5);
+/// How long an operation may take once it has a connection: well above [`BUSY_LIMIT`],
+/// so that a busy file is reported as busy, and below the request's own limit.
+const OPERATION_LIMIT: Duration = Duration::from_secs(10);
+/// A commit this young is proof enough that the file takes writes.
+const PROOF_AGE: Duration = Duration::from_secs(1);
+/// How long [`Store::ready`] waits for a writer that is at work: a health check's patience.
+const READY_LIMIT: Duration = Duration::from_secs(1);
+/// Reads at once: the board, the lists, the health check.
+const READERS: usize = 4;
+
+/// Work orders, updates and claims in one SQLite file.
+pub struct SqliteStore {
+    writer: Connections<SqliteConnection>,
+    readers: Connections<SqliteConnection>,
+    committed: Mutex<Option<Instant>>,
+    /// Whether the last write failed in a way that points at the disk.
+    suspect: AtomicBool,
+}
+
+impl SqliteStore {
+    /// Opens the database in `folder`, which [`folder::migrate`] has made.
+    ///
+    /// # Errors
+    /// Where there is none, or it is not one of this release.
+    pub async fn open(folder: &Path) -> Result<Self, OpenError> {
+        folder::check(folder).await?;
+        let file = folder.join(folder::DATABASE);
+        let writer = options(&file).pragma("cache_size", "-32768");
+        let reader = options(&file).pragma("query_only", "on");
+        Ok(Self {
+            writer: connections(1, writer),
+            readers: connections(READERS, reader),
+            committed: Mutex::new(None),
+            suspect: AtomicBool::new(false),
+        })
+    }
+
+    /// Lends the writer with a transaction begun that no other writer can begin beside.
+    async fn begin(&self) -> Result<Lent<'_, SqliteConnection>, StoreError> {
+        let mut lent = self.writer.lend(LEND_LIMIT).await?;
+        match run(lent.get(), statements::BEGIN).await {
+            Ok(()) => Ok(lent),
+            Err(error) => {
+                self.suspect.fetch_or(errors::points_at_the_disk(&error), Ordering::Relaxed);
+                if errors::connection_is_good(&error) {
+                    lent.give_back();
+                }
+                Err(errors::before_commit(error))
+            }
+        }
+    }
+
+    /// Commits what went well and rolls back what did not.
+    ///
+    /// A failed COMMIT is [`StoreError::Broken`], whatever the reason, and the connection
+    /// is closed: whether the last page reached the disk is for the next load to find out.
+    async fn finish<T>(&self, mut lent: Lent<'_, SqliteConnection>, work: Result<T, Failure>) -> Result<T, StoreError> {
+        match work {
+            Ok(value) => match run(lent.get(), statements::COMMIT).await {
+                Ok(()) => {
+                    lent.give_back();
+                    self.suspect.store(false, Ordering::Relaxed);
+                    *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                    Ok(value)
+                }
+                // Busy is the one failure after which the transaction still stands, whole.
+                Err(error) if errors::is_busy(&error) => {
+                    self.roll_back(lent).await;
+                    Err(errors::before_commit(error))
+                }
+                Err(error) => {
+                    self.suspect.store(true, Ordering::Relaxed);
+                    Err(StoreError::Broken(error.into()))
+                }
+            },
+            Err(Failure::Sql(error)) => {
+                self.suspect.fetch_or(errors::points_at_the_disk(&error), Ordering::Relaxed);
+                if errors::connection_is_good(&error) {
+                    self.roll_back(lent).await;
+                }
+                Err(errors::before_commit(error))
+            }
+            Err(Failure::Ours(error)) => {
+                self.roll_back(lent).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn roll_back(&self, mut lent: Lent<'_, SqliteConnection>) {
+        if run(lent.get(), statements::ROLLBACK).await.is_ok() {
+            lent.give_back();
+        }
+    }
+
+    /// Runs one reading statement and reads its rows.
+    async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        statement: &'static str,
+        arguments: impl FnOnce(&mut Arguments),
+    ) -> Result<Vec<T>, StoreError> {
+        let mut bound = Arguments::default();
+        arguments(&mut bound);
+        let texts = limited(async {
+            let mut lent = self.readers.lend(LEND_LIMIT).await?;
+            match fetch(lent.get(), statement, bound).await {
+                Ok(texts) => {
+                    lent.give_back();
+                    Ok(texts)
+                }
+                Err(error) => {
+                    if errors::connection_is_good(&error) {
+                        lent.give_back();
+                    }
+                    Err(errors::before_commit(error))
+                }
+            }
+        })
+        .await?;
+        texts.iter().map(|text| rows::read(text)).collect()
+    }
+
+    fn wrote_lately(&self) -> bool {
+        let committed = *self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        committed.is_some_and(|at| at.elapsed() < PROOF_AGE)
+    }
+
+    /// Whether the file takes a write: after trouble, by writing to it.
+    async fn takes_writes(&self) -> bool {
+        if self.wrote_lately() {
+            return true;
+        }
+        let probe = async {
+            let mut lent = self.begin().await?;
+            let probed = match self.suspect.load(Ordering::Relaxed) {
+                true => run(lent.get(), statements::WRITE_ONE_PAGE).await,
+                false => Ok(()),
+            };
+            self.finish(lent, probed.map_err(Failure::Sql)).await
+        };
+        match timeout(READY_LIMIT, probe).await {
+            Ok(Ok(())) => true,
+            // It may have become free of a long write, or be in the midst of one.
+            Ok(Err(_)) | Err(_) => self.wrote_lately(),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    /// By the writer's connection, whose page cache is warm: the committer, the only
+    /// caller, loads and writes in turn.
+    async fn load(&self, wanted: &Wanted) -> Result<Facts, StoreError> {
+        limited(async {
+            let mut lent = self.writer.lend(LEND_LIMIT).await?;
+            match load(lent.get(), wanted).await {
+                Ok(facts) => {
+                    lent.give_back();
+                    Ok(facts)
+                }
+                Err(Failure::Ours(error)) => {
+                    lent.give_back();
+                    Err(error)
+                }
+                Err(Failure::Sql(error)) => {
+                    if errors::connection_is_good(&error) {
+                        lent.give_back();
+                    }
+                    Err(errors::before_commit(error))
+                }
+            }
+        })
+        .await
+    }
+
+    async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
+        limited(async {
+            let mut lent = self.begin().await?;
+            let written = write(lent.get(), batch).await;
+            self.finish(lent, written).await
+        })
+        .await
+    }
+
+    /// The writer is alone between `begin immediate` and COMMIT: that is the row lock.
+    async fn write_locked(
+        &self,
+        wanted: &Wanted,
+        decide: &mut (dyn FnMut(Facts) -> Batch + Send),
+    ) -> Result<Written, StoreError> {
+        limited(async {
+            let mut lent = self.begin().await?;
+            let written = match load(lent.get(), wanted).await {
+                Ok(facts) => {
+                    let batch = decide(facts);
+                    write(lent.get(), &batch).await
+                }
+                Err(failure) => Err(failure),
+            };
+            self.finish(lent, written).await
+        })
+        .await
+    }
+
+    async fn edit(
+        &self,
+        number: &WorkOrderNumber,
+        edit: &Edit,
+        precondition: &Precondition,
+        fresh: Fresh,
+    ) -> Result<Result<Edited, EditRefusal>, StoreError> {
+        limited(async {
+            let mut lent = self.begin().await?;
+            let edited = apply(lent.get(), number, edit, precondition, fresh).await;
+            self.finish(lent, edited).await
+        })
+        .await
+    }
+
+    async fn work_order(&self, number: &WorkOrderNumber) -> Result<Option<WorkOrder>, StoreError> {
+        let mut found = self.read(statements::WORK_ORDER, |bound| bound.text(number.as_str())).await?;
+        Ok(found.pop())
+    }
+
+    async fn work_orders(&self, query: &WorkOrderQuery) -> Result<Vec<WorkOrder>, StoreError> {
+        self.read(statements::WORK_ORDERS, |bound| {
+            // Every number sorts after the empty text.
+            bound.text(query.after.as_ref().map_or("", WorkOrderNumber::as_str));
+            bound.maybe(query.status.map(Status::word));
+            bound.maybe(query.line.as_deref());
+            bound.maybe(query.q.as_deref());
+            bound.number(query.limit);
+        })
+        .await
+    }
+
+    async fn updates(&self, query: &UpdateQuery) -> Result<Vec<Update>, StoreError> {
+        let statement = match query.barcode {
+            Some(_) => statements::UPDATES_OF_PART,
+            None => statements::UPDATES,
+        };
+        let bounds = Bounds::older_than(query.before.as_ref());
+        self.read(statement, |bound| {
+            bound.text(query.work_order.as_str());
+            bound.number(bounds.counted_below);
+            bound.number(bounds.refused_below.0.0);
+            bound.text(&bounds.refused_below.1);
+            bound.text(&bounds.refused_below.2);
+            bound.maybe(query.counter.map(Counter::word));
+            bound.maybe(query.outcome.map(crate::domain::update::Outcome::word));
+            bound.maybe(query.from.map(|from| from.to_string()).as_deref());
+            bound.maybe(query.to.map(|to| to.to_string()).as_deref());
+            bound.number(query.limit);
+            bound.maybe(query.barcode.as_deref());
+        })
+        .await
+    }
+
+    async fn updates_of_barcode(&self, query: &BarcodeQuery) -> Result<Vec<Update>, StoreError> {
+        let (recorded_at, request_id) = match &query.before {
+            Some((recorded_at, request_id)) => (recorded_at.to_string(), request_id.as_str()),
+            None => (AFTER_ALL_TIMES.to_owned(), ""),
+        };
+        self.read(statements::UPDATES_OF_BARCODE, |bound| {
+            bound.text(&query.barcode);
+            bound.text(&recorded_at);
+            bound.text(request_id);
+            bound.number(query.limit);
+        })
+        .await
+    }
+
+    async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
+        let ids = list(&ids);
+        self.read(statements::UPDATES_BY_ID, |bound| bound.text(&ids)).await
+    }
+
+    async fn ready(&self) -> Result<Readiness, StoreError> {
+        let applied: Vec<i64> = self.read(statements::MIGRATIONS, |_| {}).await?;
+        let migrated = folder::all_applied(&applied);
+        Ok(Readiness { writable: self.takes_writes().await, migrated, synchronous_standby: false })
+    }
+
+    fn epoch(&self) -> u64 {
+        self.writer.opened()
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        // Last, since the last connection to close empties the write-ahead log.
+        self.writer.close().await;
+    }
+}
+
+/// Options of every connection.
+fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(false)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_LIMIT)
+        .foreign_keys(false)
+        .pragma("temp_store", "memory")
+        .disable_statement_logging()
+}
+
+fn connections(size: usize, options: SqliteConnectOptions) -> Connections<SqliteConnection> {
+    Connections::new(size, move || {
+        let options = options.clone();
+        Box::pin(async move { options.connect().await })
+    })
+}
+
+/// Ends an operation at its time limit. Its connection is dropped with it, and closed.
+async fn limited<T>(operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match timeout(OPERATION_LIMIT + LEND_LIMIT, operation).await {
+        Ok(result) => result,
+        Err(elapsed) => Err(StoreError::Broken(elapsed.into())),
+    }
+}
+
+/// Why the work of a transaction ended early.
+enum Failure {
+    /// SQLite said so.
+    Sql(sqlx::Error),
+    /// We said so, on a connection that is well.
+    Ours(StoreError),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Ours(error)
+    }
+}
+
+/// The claims in the table are not those that were loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("{expected} barcode claims were to be changed, {found} were found")]
+struct ClaimsDiffer {
+    expected: usize,
+    found: u64,
+}
+
+/// A claim as a row, both ways.
+#[derive(Serialize, Deserialize)]
+struct ClaimRow {
+    work_order: WorkOrderNumber,
+    counter: Counter,
+    step: String,
+    barcode: String,
+    ordinal: i64,
+    request_id: RequestId,
+    quantity: Quantity,
+}
+
+/// The newest claims of one barcode, as asked for.
+#[derive(Serialize)]
+struct ClaimAsk<'a> {
+    work_order: &'a WorkOrderNumber,
+    counter: Counter,
+    step: &'a str,
+    barcode: &'a str,
+    depth: i64,
+}
+
+/// What the guarded update compares and sets.
+#[derive(Serialize)]
+struct GuardedRow<'a> {
+    work_order: &'a WorkOrderNumber,
+    loaded: Stamp,
+    fenced: bool,
+    status: Status,
+    input_quantity: Quantity,
+    output_quantity: Quantity,
+    scrap_quantity: Quantity,
+    seq: Seq,
+    fence: Fence,
+    fence_owner: Option<&'a Owner>,
+    stamp: Stamp,
+    barcode_counted: bool,
+    updated_at: Timestamp,
+}
+
+impl<'a> GuardedRow<'a> {
+    fn of(WorkOrderChange { loaded, tenure, row, .. }: &'a WorkOrderChange) -> Self {
+        let (fence, fence_owner) = match tenure {
+            Some((fence, owner)) => (*fence, Some(owner)),
+            None => (row.fence, row.fence_owner.as_ref()),
+        };
+        Self {
+            work_order: &row.work_order,
+            loaded: *loaded,
+            fenced: tenure.is_some(),
+            status: row.status,
+            input_quantity: row.input_quantity,
+            output_quantity: row.output_quantity,
+            scrap_quantity: row.scrap_quantity,
+            seq: row.seq,
+            fence,
+            fence_owner,
+            stamp: row.stamp,
+            barcode_counted: row.barcode_counted,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+async fn load(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Facts, Failure> {
+    let asks = wanted.claims.iter().map(|(key, depth)| ClaimAsk {
+        work_order: &key.work_order,
+        counter: key.counter,
+        step: &key.step,
+        barcode: &key.barcode,
+        depth: *depth,
+    });
+    let mut bound = Arguments::default();
+    bound.text(&list(&wanted.work_orders));
+    bound.text(&list(&wanted.request_ids));
+    bound.text(&list(&asks.collect::<Vec<_>>()));
+    let row = bound.query(statements::LOAD).fetch_one(connection).await?;
+    let work_orders: Vec<WorkOrder> = rows::read(row.try_get(0)?)?;
+    let updates: Vec<Arc<Update>> = rows::read::<Vec<Update>>(row.try_get(1)?)?.into_iter().map(Arc::new).collect();
+    let mut claims: Vec<ClaimRow> = rows::read(row.try_get(2)?)?;
+    claims.sort_unstable_by_key(|claim| claim.ordinal);
+
+    let mut facts = Facts {
+        work_orders: work_orders.into_iter().map(|row| (row.work_order.clone(), row)).collect(),
+        updates: updates.into_iter().map(|update| (update.request_id.clone(), update)).collect(),
+        ..Facts::default()
+    };
+    for ClaimRow { work_order, counter, step, barcode, ordinal, request_id, quantity } in claims {
+        let key = ClaimKey { work_order, counter, step, barcode };
+        facts.claims.entry(key).or_default().push(Claim { ordinal, request_id, quantity });
+    }
+    Ok(facts)
+}
+
+/// The body of the write, within its transaction.
+async fn write(connection: &mut SqliteConnection, batch: &Batch) -> Result<Written, Failure> {
+    let known = known(connection, batch).await?;
+    let decided: HashSet<&RequestId> = known.iter().map(|update| &update.request_id).collect();
+    let blocked: HashSet<&WorkOrderNumber> = batch
+        .unverified
+        .iter()
+        .filter(|(request_id, _)| decided.contains(request_id))
+        .map(|(_, work_order)| work_order)
+        .collect();
+    let guarded: Vec<GuardedRow> =
+        batch.changes.iter().filter(|change| !blocked.contains(&change.row.work_order)).map(GuardedRow::of).collect();
+    let passed = match guarded.is_empty() {
+        true => HashSet::new(),
+        false => guard(connection, &guarded).await?,
+    };
+    let changes: Vec<&WorkOrderChange> =
+        batch.changes.iter().filter(|change| passed.contains(&change.row.work_order)).collect();
+
+    // Sorted, so that neighbours in the index are written together.
+    let mut updates: Vec<&Update> = changes.iter().flat_map(|change| &change.updates).map(Arc::as_ref).collect();
+    updates.sort_unstable_by(|a, b| a.request_id.cmp(&b.request_id));
+    change_rows(connection, statements::RECORD, &updates).await?;
+
+    let claims = |pick: fn(&WorkOrderChange) -> &Vec<(ClaimKey, Claim)>| -> Vec<ClaimRow> {
+        changes.iter().flat_map(|change| pick(change)).map(ClaimRow::of).collect()
+    };
+    let delete = claims(|change| &change.claims.delete);
+    let take_over = claims(|change| &change.claims.take_over);
+    let insert = claims(|change| &change.claims.insert);
+    for (statement, rows) in [(statements::DELETE_CLAIMS, delete), (statements::TAKE_OVER_CLAIMS, take_over)] {
+        let found = change_rows(connection, statement, &rows).await?;
+        if found != rows.len() as u64 {
+            // The claims were loaded and the stamp has not changed since, so this is not
+            // ours to explain; nothing is written, and the next load tells what stands.
+            return Err(StoreError::TryAgain(ClaimsDiffer { expected: rows.len(), found }.into()).into());
+        }
+    }
+    change_rows(connection, statements::INSERT_CLAIMS, &insert).await?;
+    Ok(Written { passed, known })
+}
+
+/// The updates of unverified ids that are decided after all.
+async fn known(connection: &mut SqliteConnection, batch: &Batch) -> Result<Vec<Arc<Update>>, Failure> {
+    if batch.unverified.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<&RequestId> = batch.unverified.iter().map(|(request_id, _)| request_id).collect();
+    let mut bound = Arguments::default();
+    bound.text(&list(&ids));
+    let texts = fetch(connection, statements::UPDATES_BY_ID, bound).await?;
+    Ok(texts.iter().map(|text| rows::read(text).map(Arc::new)).collect::<Result<_, _>>()?)
+}
+
+/// Updates the work orders that may be written, and says which they were.
+async fn guard(
+    connection: &mut SqliteConnection,
+    guarded: &[GuardedRow<'_>],
+) -> Result<HashSet<WorkOrderNumber>, Failure> {
+    let mut bound = Arguments::default();
+    bound.text(&list(&guarded));
+    let passed = fetch(connection, statements::GUARD, bound).await?;
+    Ok(passed.iter().map(|number| rows::read(number)).collect::<Result<_, _>>()?)
+}
+
+/// The body of [`Store::edit`], within its transaction. A refusal writes nothing.
+async fn apply(
+    connection: &mut SqliteConnection,
+    number: &WorkOrderNumber,
+    edit: &Edit,
+    precondition: &Precondition,
+    fresh: Fresh,
+) -> Result<Result<Edited, EditRefusal>, Failure> {
+    let mut bound = Arguments::default();
+    bound.text(number.as_str());
+    let found = fetch(connection, statements::WORK_ORDER, bound).await?;
+    let present = found.first().map(|text| rows::read::<WorkOrder>(text)).transpose()?;
+    let row = match edit.apply(number, present.as_ref(), precondition, fresh) {
+        Ok(row) => row,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    change_rows(connection, statements::REPLACE, &[&row]).await?;
+    Ok(Ok(Edited { row, created: present.is_none() }))
+}
+
+impl ClaimRow {
+    fn of((key, claim): &(ClaimKey, Claim)) -> Self {
+        Self {
+            work_order: key.work_order.clone(),
+            counter: key.counter,
+            step: key.step.clone(),
+            barcode: key.barcode.clone(),
+            ordinal: claim.ordinal,
+            request_id: claim.request_id.clone(),
+            quantity: claim.quantity,
+        }
+    }
+}
+
+/// Sorts after every time: times begin with a digit.
+const AFTER_ALL_TIMES: &str = "~";
+
+/// Where the two walks of a list begin: down the counted updates by `seq`, and down
+/// the refused ones by (`at_seq`, `recorded_at`, `request_id`); exclusive.
+struct Bounds {
+    counted_below: i64,
+    refused_below: (Seq, String, String),
+}
+
+impl Bounds {
+    fn older_than(place: Option<&Place>) -> Self {
+        match place {
+            None => {
+                Self { counted_below: i64::MAX, refused_below: (Seq(i64::MAX), AFTER_ALL_TIMES.into(), String::new()) }
+            }
+            // What is refused at a seq is newer than what was counted there.
+            Some(Place { seq, refused: None }) => {
+                Self { counted_below: seq.0, refused_below: (*seq, String::new(), String::new()) }
+            }
+            Some(Place { seq, refused: Some((recorded_at, request_id)) }) => Self {
+                counted_below: seq.0.saturating_add(1),
+                refused_below: (*seq, recorded_at.to_string(), request_id.to_string()),
+            },
+        }
+    }
+}
+
+/// A list as one JSON text.
+fn list(items: &impl Serialize) -> String {
+    serde_json::to_string(items).expect("rows are plain structs of text, numbers and booleans")
+}
+
+/// The values of one statement, in order.
+#[derive(Default)]
+struct Arguments(SqliteArguments);
+
+impl Arguments {
+    fn text(&mut self, value: &str) {
+        self.maybe(Some(value));
+    }
+
+    fn maybe(&mut self, value: Option<&str>) {
+        sqlx::Arguments::add(&mut self.0, value).expect("text is always encoded");
+    }
+
+    fn number(&mut self, value: i64) {
+        sqlx::Arguments::add(&mut self.0, value).expect("a number is always encoded");
+    }
+
+    fn query(self, statement: &'static str) -> sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments> {
+        sqlx::query_with(statement, self.0)
+    }
+}
+
+/// Runs a statement without values or rows.
+async fn run(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+    Arguments::default().query(statement).execute(connection).await.map(drop)
+}
+
+/// Runs a statement that gives one JSON text a row.
+async fn fetch(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    bound: Arguments,
+) -> Result<Vec<String>, sqlx::Error> {
+    let rows = bound.query(statement).fetch_all(connection).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// Runs a statement on a list of rows, unless the list is empty, and says how many it changed.
+async fn change_rows(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    rows: &[impl Serialize],
+) -> Result<u64, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let mut bound = Arguments::default();
+    bound.text(&list(&rows));
+    Ok(bound.query(statement).execute(connection).await?.rows_affected())
+}

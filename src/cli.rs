@@ -1,0 +1,132 @@
+//! The command line: what can be asked of the binary, and with what it exits.
+
+use std::process::ExitCode;
+
+use clap::{Arg, Command};
+use serde_json::json;
+use tracing::error;
+
+use crate::app;
+use crate::config::{self, BadConfig, Config, Settings};
+use crate::telemetry;
+
+/// Exit codes (contract, section 9).
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let matches = command().get_matches();
+    let output = if matches.get_one::<String>("output").is_some_and(|o| o == "json") { Output::Json } else { Output::Text };
+    if let Some(("version", _)) = matches.subcommand() {
+        return print_version(output);
+    }
+    let settings = match Settings::gather(&matches) {
+        Ok(settings) => settings,
+        Err(problem) => return wrong_usage(&problem),
+    };
+    let config = match settings.read() {
+        Ok(config) => config,
+        Err(problem) => return wrong_usage(&problem),
+    };
+    match matches.subcommand_name() {
+        Some("config") => print_config(&settings, output),
+        Some("migrate") => with_runtime(&config, |config| app::migrate(config.deployment)),
+        _ => with_runtime(&config, app::serve),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Output {
+    Text,
+    Json,
+}
+
+fn command() -> Command {
+    Command::new("scanfence")
+        .about("Counts shop-floor scans exactly once")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .args(config::flags())
+        .arg(
+            Arg::new("output")
+                .long("output")
+                .value_name("FORMAT")
+                .value_parser(["text", "json"])
+                .default_value("text")
+                .global(true)
+                .help("how data is printed on stdout"),
+        )
+        .subcommand(Command::new("serve").about("Runs the service; embedded unless DATABASE_URL is set"))
+        .subcommand(Command::new("migrate").about("Makes the tables or brings them up to date, and ends"))
+        .subcommand(Command::new("config").about("Prints the settings in force, secrets hidden"))
+        .subcommand(Command::new("version").about("Prints the version"))
+}
+
+fn wrong_usage(problem: &BadConfig) -> ExitCode {
+    eprintln!("scanfence: {problem}");
+    ExitCode::from(WRONG_USAGE)
+}
+
+fn with_runtime<F, E>(config: &Config, work: impl FnOnce(Config) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), E>>,
+    E: std::error::Error,
+{
+    if let Err(problem) = telemetry::start_log(config.log_format, &config.log_filter) {
+        eprintln!("scanfence: RUST_LOG: {problem}");
+        return ExitCode::from(WRONG_USAGE);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(problem) => {
+            error!(cause = %problem, "the runtime can't start");
+            return ExitCode::from(FAILED);
+        }
+    };
+    let ended = runtime.block_on(work(config.clone()));
+    // A task that still waits for a server that will not answer must not keep the process.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!(cause = telemetry::causes(&problem), "{problem}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn print_version(output: Output) -> ExitCode {
+    let version = env!("CARGO_PKG_VERSION");
+    match output {
+        Output::Text => println!("scanfence {version}"),
+        Output::Json => println!("{}", json!({"name": "scanfence", "version": version})),
+    }
+    ExitCode::SUCCESS
+}
+
+fn print_config(settings: &Settings, output: Output) -> ExitCode {
+    let shown = settings.shown();
+    match output {
+        Output::Text => {
+            for (setting, given) in shown {
+                let (value, source) = match given {
+                    Some(given) => (given.value, given.source.to_string()),
+                    None => ("-".to_owned(), "not set".to_owned()),
+                };
+                println!("{:<21} {:<32} {:<12} {}", setting.name, value, source, setting.env);
+            }
+        }
+        Output::Json => {
+            let settings: serde_json::Map<_, _> = shown
+                .into_iter()
+                .map(|(setting, given)| {
+                    let (value, source) = given.map(|given| (given.value, given.source)).unzip();
+                    (setting.name.replace('-', "_"), json!({"value": value, "source": source, "environment": setting.env}))
+                })
+                .collect();
+            println!("{}", serde_json::Value::Object(settings));
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,175 @@
+//! A batch: what it needs to know, what was decided, and who is answered what.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::Utc;
+
+use super::Answer;
+use super::mailbox::{Waiting, Work};
+use crate::domain::decide::{Arrival, ClaimKey, Decision, Facts, Verdict, decide};
+use crate::domain::ids::{Fence, Owner, RequestId, Stamp, WorkOrderNumber};
+use crate::domain::request::Ask;
+use crate::domain::time::Timestamp;
+use crate::domain::update::Update;
+use crate::store::{Batch, Wanted, Written};
+
+/// Collects what a batch needs to have looked up.
+#[derive(Default)]
+pub(super) struct Wish {
+    work_orders: BTreeSet<WorkOrderNumber>,
+    request_ids: BTreeSet<RequestId>,
+    /// Per barcode, how many unbinds the batch has of it.
+    claims: BTreeMap<ClaimKey, i64>,
+}
+
+impl Wish {
+    /// Everything about these requests.
+    pub(super) fn all(work: &[Work]) -> Wanted {
+        let mut wish = Self::default();
+        for work in work {
+            wish.work_order(&work.number);
+            for waiting in &work.waiting {
+                wish.request(waiting);
+            }
+        }
+        wish.wanted()
+    }
+
+    pub(super) fn work_order(&mut self, number: &WorkOrderNumber) {
+        self.work_orders.insert(number.clone());
+    }
+
+    pub(super) fn request(&mut self, waiting: &Waiting) {
+        self.request_ids.insert(waiting.request.request_id.clone());
+        if let Some(key) = ClaimKey::of(&waiting.request) {
+            let unbinds = self.claims.entry(key).or_default();
+            if matches!(waiting.request.ask, Ask::Unbind { .. }) {
+                *unbinds += 1;
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.work_orders.is_empty() && self.request_ids.is_empty()
+    }
+
+    pub(super) fn wanted(self) -> Wanted {
+        Wanted {
+            work_orders: self.work_orders.into_iter().collect(),
+            request_ids: self.request_ids.into_iter().collect(),
+            claims: self.claims.into_iter().map(|(key, unbinds)| (key, unbinds + 1)).collect(),
+        }
+    }
+}
+
+/// What was decided about a batch, before it is written.
+pub(super) struct Decided {
+    verdicts: Vec<Verdict>,
+    /// What to write.
+    pub(super) batch: Batch,
+}
+
+impl Decided {
+    /// The work orders that were not written because they hold a repeat.
+    pub(super) fn blocked_by(&self, written: &Written) -> HashSet<WorkOrderNumber> {
+        let known: HashSet<&RequestId> = written.known.iter().map(|update| &update.request_id).collect();
+        let unverified = self.batch.unverified.iter();
+        unverified.filter(|(id, _)| known.contains(id)).map(|(_, number)| number.clone()).collect()
+    }
+}
+
+/// Decides about all of `work`. The ids in `unverified` were looked up by nobody yet.
+pub(super) fn judge(
+    facts: Facts,
+    work: &[Work],
+    tenures: &HashMap<WorkOrderNumber, (Fence, Owner)>,
+    unverified: &HashSet<RequestId>,
+) -> Decided {
+    let now = Timestamp::cut(Utc::now()).expect("the clock stands between the years 1 and 9999");
+    let waiting = work.iter().flat_map(|work| &work.waiting);
+    let arrivals: Vec<Arrival<'_>> =
+        waiting.map(|waiting| Arrival { request: &waiting.request, principal: &waiting.principal }).collect();
+    let Decision { verdicts, mut changes } = decide(facts, &arrivals, tenures, now);
+    for change in &mut changes {
+        change.row.stamp = Stamp(rand::random());
+    }
+    let unverified = changes
+        .iter()
+        .flat_map(|change| &change.updates)
+        .filter(|update| unverified.contains(&update.request_id))
+        .map(|update| (update.request_id.clone(), update.work_order.clone()))
+        .collect();
+    Decided { verdicts, batch: Batch { changes, unverified } }
+}
+
+/// What a written batch comes to.
+pub(super) struct Settled {
+    /// Requests and their answers; an answer whose `original` is still to be fetched has `None`.
+    pub(super) answers: Vec<(Waiting, Answer)>,
+    /// Work orders that did not pass, with what is left of their requests.
+    pub(super) left: Vec<Work>,
+}
+
+/// Sorts the answers that stand from the work that has to be done again, given the
+/// work orders that were written.
+pub(super) fn settle(work: Vec<Work>, decided: Decided, passed: &HashSet<WorkOrderNumber>) -> Settled {
+    let Decided { verdicts, batch } = decided;
+    let missed: HashSet<&WorkOrderNumber> =
+        batch.changes.iter().map(|change| &change.row.work_order).filter(|number| !passed.contains(number)).collect();
+    let mut verdicts = verdicts.into_iter();
+    let mut settled = Settled { answers: Vec::new(), left: Vec::new() };
+    for Work { number, waiting, lost_under, busy_since } in work {
+        let mut left = Vec::new();
+        for waiting in waiting {
+            let verdict = verdicts.next().expect("there is one verdict per request");
+            match answer(verdict, &missed) {
+                Some(answer) => settled.answers.push((waiting, answer)),
+                None => left.push(waiting),
+            }
+        }
+        if !left.is_empty() {
+            settled.left.push(Work { number, waiting: left, lost_under, busy_since });
+        }
+    }
+    settled
+}
+
+/// The answer that a verdict comes to, unless what it rests on was not written.
+fn answer(verdict: Verdict, missed: &HashSet<&WorkOrderNumber>) -> Option<Answer> {
+    let stands = |update: &Update, in_batch: bool| !in_batch || !missed.contains(&update.work_order);
+    match verdict {
+        Verdict::Decided(update) => {
+            stands(&update, true).then_some(Answer::Decided { update, replayed: false, original: None })
+        }
+        Verdict::Replayed { update, in_batch } => {
+            stands(&update, in_batch).then_some(Answer::Decided { update, replayed: true, original: None })
+        }
+        Verdict::KeyReused { update, in_batch, differs } => {
+            stands(&update, in_batch).then_some(Answer::KeyReused { update, differs })
+        }
+        Verdict::WorkOrderUnknown => Some(Answer::WorkOrderUnknown),
+    }
+}
+
+/// The update whose barcode claim is why this answer is a refusal, where it is still missing.
+pub(super) fn missing_original(answer: &Answer) -> Option<&RequestId> {
+    match answer {
+        Answer::Decided { update, original: None, .. } => update.original_request_id.as_ref(),
+        Answer::Decided { original: Some(_), .. }
+        | Answer::KeyReused { .. }
+        | Answer::WorkOrderUnknown
+        | Answer::Unsettled(_) => None,
+    }
+}
+
+/// Fills in the originals that are at hand.
+pub(super) fn fill_originals(answers: &mut [(Waiting, Answer)], known: &HashMap<RequestId, Arc<Update>>) {
+    for (_, answer) in answers {
+        if let Answer::Decided { update, original: original @ None, .. } = answer
+            && let Some(id) = &update.original_request_id
+        {
+            *original = known.get(id).cloned();
+        }
+    }
+}

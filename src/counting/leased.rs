@@ -1,0 +1,258 @@
+//! The leased lane: many work orders in one guarded statement, no row held between
+//! round trips.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use super::Unsettled;
+use super::batch::{self, Decided, Wish};
+use super::lanes::{Office, Troubles};
+use super::mailbox::{Lane, Next, Work};
+use super::memory::Memory;
+use crate::domain::decide::Facts;
+use crate::domain::ids::{Fence, Owner, RequestId, WorkOrderNumber};
+use crate::lease::{Ask, Health, Held, Standing};
+use crate::store::{StoreError, Written};
+
+/// How long a work order stays with the row-locked lane after a write that came too late.
+/// Comparing alone starves the slower writer (pitfall 42), and a rival is at it now.
+const AFTER_OVERTAKEN: Duration = Duration::from_millis(200);
+/// How long a work order without a lease stays there before the lease is asked for again.
+const WITHOUT_LEASE: Duration = Duration::from_secs(1);
+/// How often a busy lease is asked for again, where no hint comes.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// After so long the holder is taken for dead or deaf: nobody waits out a time to live.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) struct LeasedLane {
+    office: Office,
+    memory: Memory,
+    troubles: Troubles,
+    owner: Owner,
+}
+
+/// The leases of a batch.
+type Tenures = HashMap<WorkOrderNumber, Held>;
+
+impl LeasedLane {
+    pub(super) fn new(office: Office) -> Self {
+        let owner = office.lease.owner().clone();
+        Self { office, memory: Memory::new(), troubles: Troubles::default(), owner }
+    }
+
+    pub(super) async fn run(mut self) {
+        while let Some(work) = self.office.mailbox.take(Lane::Leased).await {
+            self.step(work).await;
+        }
+    }
+
+    /// Settles one batch: leases, load, decide, write, answer.
+    async fn step(&mut self, work: Vec<Work>) {
+        let work = self.office.without_quarantined(work);
+        let mut tenures = Tenures::new();
+        let work = self.lease(work, &Facts::default(), &mut tenures).await;
+        let (mut facts, mut unverified) = self.recall(&work, &tenures);
+        if let Err(error) = self.load(&mut facts, &mut unverified, &work).await {
+            return self.after(&error, work).await;
+        }
+        let work = self.lease_above(work, &facts, &mut tenures).await;
+        if work.is_empty() {
+            return;
+        }
+        self.office.note_batch(&work);
+
+        let under = tenures.iter().map(|(number, held)| (number.clone(), (held.fence, self.owner.clone()))).collect();
+        let decided = batch::judge(facts, &work, &under, &unverified);
+        let written = match self.write(&decided, &tenures).await {
+            Some(Ok(written)) => written,
+            Some(Err(error)) => return self.after(&error, work).await,
+            None => return work.into_iter().for_each(|work| self.office.mailbox.put_back(work, Next::Leased)),
+        };
+        self.troubles.over();
+        self.learn(&decided, &written, &tenures);
+
+        let all: Vec<WorkOrderNumber> = work.iter().map(|work| work.number.clone()).collect();
+        let repeats = decided.blocked_by(&written);
+        let settled = batch::settle(work, decided, &written.passed);
+        let mut left = self.office.answer(settled).await;
+        for work in left.iter_mut().filter(|work| !repeats.contains(&work.number)) {
+            self.memory.forget(&work.number);
+            work.lost_under = tenures.get(&work.number).map(|held| held.fence);
+        }
+        self.office.hand_back(&all, left, |work| match repeats.contains(&work.number) {
+            // It held a repeat, which memory knows now.
+            true => Next::Leased,
+            false => Next::RowLocked { stay: AFTER_OVERTAKEN },
+        });
+        self.office.lease.settle(&all).await;
+    }
+
+    /// The work whose lease is held; the rest goes its own way. A lease that `facts`
+    /// show to be overtaken is asked for anew.
+    async fn lease(&mut self, work: Vec<Work>, facts: &Facts, tenures: &mut Tenures) -> Vec<Work> {
+        let asks: Vec<Ask> = work
+            .iter()
+            .map(|work| Ask {
+                work_order: work.number.clone(),
+                floor: facts.work_orders.get(&work.number).map_or(Fence(0), |row| row.fence),
+            })
+            .collect();
+        let standings = match asks.is_empty() {
+            true => Vec::new(),
+            false => self.office.lease.ensure(&asks).await,
+        };
+        let mut leased = Vec::with_capacity(work.len());
+        for (mut work, standing) in work.into_iter().zip(standings) {
+            match standing {
+                Standing::Held(held) => {
+                    tenures.insert(work.number.clone(), held);
+                    work.busy_since = None;
+                    leased.push(work);
+                }
+                Standing::Busy => {
+                    let since = *work.busy_since.get_or_insert_with(Instant::now);
+                    match since.elapsed() < PATIENCE {
+                        true => self.office.mailbox.put_back(work, Next::Parked { pause: ASK_AGAIN }),
+                        false => self.to_row_lock(work, WITHOUT_LEASE),
+                    }
+                }
+                Standing::RowLock => {
+                    if self.office.lease.health() != Health::RowsAlone {
+                        self.office.metrics.fallback.inc();
+                    }
+                    self.to_row_lock(work, WITHOUT_LEASE);
+                }
+                Standing::Unavailable => self.office.leave_unsettled(work, Unsettled::LeaseUnavailable),
+            }
+        }
+        leased
+    }
+
+    /// Asks anew for the leases that the loaded rows show to be overtaken, with the row's
+    /// fence as the floor: a wiped Redis grants numbers that the database has seen.
+    async fn lease_above(&mut self, work: Vec<Work>, facts: &Facts, tenures: &mut Tenures) -> Vec<Work> {
+        let overtaken = |work: &Work| {
+            let (row, held) = (facts.work_orders.get(&work.number), tenures.get(&work.number));
+            row.zip(held).is_some_and(|(row, held)| {
+                row.fence > held.fence || row.fence == held.fence && row.fence_owner.as_ref() != Some(&self.owner)
+            })
+        };
+        let (late, mut work): (Vec<_>, Vec<_>) = work.into_iter().partition(overtaken);
+        if !late.is_empty() {
+            work.extend(self.lease(late, facts, tenures).await);
+        }
+        work
+    }
+
+    /// What memory knows about a batch, and the request ids that nobody has looked up.
+    fn recall(&mut self, work: &[Work], tenures: &Tenures) -> (Facts, HashSet<RequestId>) {
+        self.memory.see_epoch(self.office.store.epoch());
+        let mut facts = Facts::default();
+        let mut unverified = HashSet::new();
+        for work in work {
+            let row = tenures.get(&work.number).and_then(|held| self.memory.row(&work.number, held.fence));
+            facts.work_orders.extend(row.map(|row| (work.number.clone(), row.clone())));
+            for waiting in &work.waiting {
+                let id = &waiting.request.request_id;
+                match self.memory.update(id) {
+                    Some(update) => drop(facts.updates.insert(id.clone(), update.clone())),
+                    None => drop(unverified.insert(id.clone())),
+                }
+            }
+        }
+        (facts, unverified)
+    }
+
+    /// Loads what memory does not know. Never decided from memory: a work order that is
+    /// not kept, and anything that a barcode takes part in.
+    async fn load(
+        &mut self,
+        facts: &mut Facts,
+        unverified: &mut HashSet<RequestId>,
+        work: &[Work],
+    ) -> Result<(), StoreError> {
+        let mut wish = Wish::default();
+        for work in work {
+            let kept = facts.work_orders.contains_key(&work.number);
+            if !kept {
+                wish.work_order(&work.number);
+            }
+            for waiting in &work.waiting {
+                let known = facts.updates.contains_key(&waiting.request.request_id);
+                if !known && (!kept || waiting.request.barcode().is_some()) {
+                    wish.request(waiting);
+                }
+            }
+        }
+        if wish.is_empty() {
+            return Ok(());
+        }
+        let wanted = wish.wanted();
+        let loaded = self.office.timed("load", self.office.store.load(&wanted)).await?;
+        self.memory.store_answered();
+        for id in &wanted.request_ids {
+            unverified.remove(id);
+        }
+        facts.work_orders.extend(loaded.work_orders);
+        facts.updates.extend(loaded.updates);
+        facts.claims = loaded.claims;
+        Ok(())
+    }
+
+    /// Writes what was decided; `None` where a lease has run out before it could begin.
+    async fn write(&mut self, decided: &Decided, tenures: &Tenures) -> Option<Result<Written, StoreError>> {
+        if decided.batch.changes.is_empty() {
+            return Some(Ok(Written::default()));
+        }
+        let in_force = |number| tenures.get(number).is_some_and(Held::in_force);
+        if !decided.batch.changes.iter().all(|change| in_force(&change.row.work_order)) {
+            return None;
+        }
+        let written = self.office.timed("write", self.office.store.write(&decided.batch)).await;
+        if written.is_ok() {
+            self.memory.store_answered();
+        }
+        Some(written)
+    }
+
+    fn learn(&mut self, decided: &Decided, written: &Written, tenures: &Tenures) {
+        for change in decided.batch.changes.iter().filter(|change| written.passed.contains(&change.row.work_order)) {
+            if let Some(held) = tenures.get(&change.row.work_order) {
+                self.memory.keep(change.row.clone(), held.fence);
+            }
+            for update in &change.updates {
+                self.memory.remember(update.clone());
+            }
+        }
+        for update in &written.known {
+            self.memory.remember(update.clone());
+        }
+    }
+
+    /// Goes on after the store has failed; nothing of the batch is answered yet.
+    async fn after(&mut self, error: &StoreError, work: Vec<Work>) {
+        match error {
+            StoreError::TryAgain(_) | StoreError::Broken(_) => {
+                if error.outcome_unknown() {
+                    self.memory.clear();
+                }
+                self.troubles.pause_after(error).await;
+                for work in work {
+                    self.office.mailbox.put_back(work, Next::Leased);
+                }
+            }
+            // The row-locked lane looks everything up, and finds the culprit by halving.
+            StoreError::Taken(_) | StoreError::BehindLog(_) | StoreError::Refused(_) => {
+                for work in work {
+                    self.to_row_lock(work, AFTER_OVERTAKEN);
+                }
+            }
+        }
+    }
+
+    fn to_row_lock(&mut self, mut work: Work, stay: Duration) {
+        self.memory.forget(&work.number);
+        work.busy_since = None;
+        self.office.mailbox.put_back(work, Next::RowLocked { stay });
+    }
+}

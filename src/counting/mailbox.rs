@@ -1,0 +1,439 @@
+//! The mailbox: where requests wait, per work order, until a lane of the committer takes
+//! them.
+//!
+//! Bounded in all and per work order; fair between work orders; in order within one. A
+//! work order is with at most one lane at a time.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::{Answer, Settings, Unsettled};
+use crate::domain::ids::{Fence, Principal, WorkOrderNumber};
+use crate::domain::request::Request;
+use crate::telemetry::{CodeLabel, Metrics};
+
+/// The two ways of the committer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Under leases, comparing stamps, all work orders in one statement.
+    Leased,
+    /// By row locks: without a lease, or after a write that came too late.
+    RowLocked,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) request: Request,
+    pub(super) principal: Principal,
+    since: Instant,
+    link: Option<Link>,
+    reply: oneshot::Sender<Answer>,
+    metrics: Arc<Metrics>,
+}
+
+/// A request's place among those that must be settled in order.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    chain: Arc<Chain>,
+    place: usize,
+}
+
+/// The items of one work order and terminal in one call.
+#[derive(Debug)]
+pub(super) struct Chain {
+    /// The first place that was left unsettled.
+    broken_at: AtomicUsize,
+}
+
+impl Chain {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { broken_at: AtomicUsize::new(usize::MAX) })
+    }
+
+    pub(super) fn link(self: &Arc<Self>, place: usize) -> Link {
+        Link { chain: Arc::clone(self), place }
+    }
+}
+
+impl Waiting {
+    pub(super) fn new(
+        request: Request,
+        principal: Principal,
+        link: Option<Link>,
+        reply: oneshot::Sender<Answer>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { request, principal, since: Instant::now(), link, reply, metrics }
+    }
+
+    /// Answers the request. Nobody may be waiting any more; what was counted stays counted.
+    pub(super) fn answer(self, answer: Answer) {
+        if let Answer::Unsettled(why) = answer {
+            self.metrics.unsettled.get_or_create(&CodeLabel { code: why.code() }).inc();
+            if let Some(Link { chain, place }) = &self.link {
+                chain.broken_at.fetch_min(*place, Ordering::AcqRel);
+            }
+        }
+        // A client that went away is no error.
+        let _ = self.reply.send(answer);
+    }
+
+    /// Why it must not be settled any more, if so.
+    fn stopped(&self, now: Instant, answer_within: Duration) -> Option<Unsettled> {
+        let after_a_break =
+            self.link.as_ref().is_some_and(|link| link.chain.broken_at.load(Ordering::Acquire) < link.place);
+        if after_a_break {
+            Some(Unsettled::EarlierItemPending)
+        } else if now.duration_since(self.since) > answer_within {
+            Some(Unsettled::StorageUnavailable)
+        } else {
+            None
+        }
+    }
+}
+
+/// Requests of one work order, in order, in the hands of a lane.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) number: WorkOrderNumber,
+    pub(super) waiting: Vec<Waiting>,
+    /// The fence of the lease under which a write did not pass.
+    pub(super) lost_under: Option<Fence>,
+    /// Since when its lease has been busy elsewhere.
+    pub(super) busy_since: Option<Instant>,
+}
+
+impl Work {
+    /// Answers all of its requests with a reason to send them again.
+    pub(super) fn leave_unsettled(self, why: Unsettled) {
+        for waiting in self.waiting {
+            waiting.answer(Answer::Unsettled(why));
+        }
+    }
+}
+
+/// Where work that is handed back goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Next {
+    /// Again, at once, under the lease.
+    Leased,
+    /// By the row lock, and so is whatever comes for it until then.
+    RowLocked {
+        /// For how long.
+        stay: Duration,
+    },
+    /// Under the lease, after a pause or when something is freed.
+    Parked {
+        /// The longest pause.
+        pause: Duration,
+    },
+}
+
+/// See the module.
+pub(super) struct Mailbox {
+    state: Mutex<State>,
+    leased: Notify,
+    row_locked: Notify,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct State {
+    queues: HashMap<WorkOrderNumber, Queue>,
+    /// Work orders with something to do, per lane, in turn.
+    leased: VecDeque<WorkOrderNumber>,
+    row_locked: VecDeque<WorkOrderNumber>,
+    parked: HashMap<WorkOrderNumber, Instant>,
+    waiting: usize,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Until when it goes by the row lock.
+    row_locked_until: Option<Instant>,
+    lost_under: Option<Fence>,
+    busy_since: Option<Instant>,
+    /// Whether a lane has it.
+    out: bool,
+}
+
+impl State {
+    fn ring(&mut self, lane: Lane) -> &mut VecDeque<WorkOrderNumber> {
+        match lane {
+            Lane::Leased => &mut self.leased,
+            Lane::RowLocked => &mut self.row_locked,
+        }
+    }
+
+    /// Puts a work order that has something to do at the end of its lane's turn.
+    fn enrol(&mut self, number: &WorkOrderNumber, now: Instant) -> Option<Lane> {
+        let queue = self.queues.get_mut(number)?;
+        if queue.out || queue.waiting.is_empty() {
+            return None;
+        }
+        let lane = match queue.row_locked_until {
+            Some(until) if now < until => Lane::RowLocked,
+            _ => Lane::Leased,
+        };
+        self.ring(lane).push_back(number.clone());
+        Some(lane)
+    }
+
+    /// Why nothing more is taken in, if so.
+    fn refusal(&self, waiting: &Waiting, settings: &Settings) -> Option<Unsettled> {
+        let queued = self.queues.get(&waiting.request.work_order).map_or(0, |queue| queue.waiting.len());
+        if self.closed {
+            Some(Unsettled::ShuttingDown)
+        } else if self.waiting >= settings.queue || queued >= settings.queue_per_work_order {
+            Some(Unsettled::Overloaded)
+        } else {
+            None
+        }
+    }
+
+    fn unpark(&mut self, due: impl Fn(Instant) -> bool) {
+        let now = Instant::now();
+        let numbers: Vec<_> = self.parked.iter().filter(|&(_, &until)| due(until)).map(|(n, _)| n.clone()).collect();
+        for number in numbers {
+            self.parked.remove(&number);
+            self.enrol(&number, now);
+        }
+    }
+}
+
+impl Mailbox {
+    pub(super) fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+        Self { state: Mutex::default(), leased: Notify::new(), row_locked: Notify::new(), settings, metrics }
+    }
+
+    /// Takes requests in, in order; those beyond the bounds are answered at once.
+    pub(super) fn post(&self, requests: Vec<Waiting>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        for waiting in requests {
+            let refusal = state.refusal(&waiting, &self.settings);
+            if let Some(why) = refusal.or_else(|| waiting.stopped(now, self.settings.answer_within)) {
+                waiting.answer(Answer::Unsettled(why));
+                continue;
+            }
+            let number = waiting.request.work_order.clone();
+            let queue = state.queues.entry(number.clone()).or_default();
+            let first = queue.waiting.is_empty();
+            queue.waiting.push_back(waiting);
+            state.waiting += 1;
+            if first
+                && !state.parked.contains_key(&number)
+                && let Some(lane) = state.enrol(&number, now)
+            {
+                self.notify(lane).notify_one();
+            }
+        }
+        self.note_depth(&state);
+    }
+
+    /// Waits for work, then takes it: all that waits up to the batch limit, every work
+    /// order in turn getting an equal share. `None` once closed and empty.
+    pub(super) async fn take(&self, lane: Lane) -> Option<Vec<Work>> {
+        loop {
+            let notified = self.notify(lane).notified();
+            let (work, next) = self.take_now(lane);
+            if !work.is_empty() {
+                return Some(work);
+            }
+            {
+                let state = self.state();
+                if state.closed && state.queues.is_empty() {
+                    // The other lane may be waiting for the same end.
+                    self.leased.notify_one();
+                    self.row_locked.notify_one();
+                    return None;
+                }
+            }
+            match next {
+                Some(next) => {
+                    // Either way the loop looks again.
+                    let _ = tokio::time::timeout_at(next.into(), notified).await;
+                }
+                None => notified.await,
+            }
+        }
+    }
+
+    fn take_now(&self, lane: Lane) -> (Vec<Work>, Option<Instant>) {
+        let now = Instant::now();
+        let mut stopped = Vec::new();
+        let mut taken: Vec<Work> = Vec::new();
+        let next = {
+            let mut state = self.state();
+            state.unpark(|until| until <= now);
+            let turn: Vec<WorkOrderNumber> = state.ring(lane).drain(..).collect();
+            let share = (self.settings.batch / turn.len().max(1)).max(1);
+            let mut room = self.settings.batch;
+            let mut rest = Vec::new();
+            for number in turn {
+                if room == 0 {
+                    rest.push(number);
+                    continue;
+                }
+                // A lone work order gets all the room there is; many get equal shares.
+                let mut got = Vec::new();
+                let queue = state.queues.get_mut(&number).expect("an enrolled work order has a queue");
+                while got.len() < share.min(room)
+                    && let Some(waiting) = queue.waiting.pop_front()
+                {
+                    match waiting.stopped(now, self.settings.answer_within) {
+                        None => got.push(waiting),
+                        Some(why) => stopped.push((waiting, why)),
+                    }
+                }
+                room -= got.len();
+                if got.is_empty() {
+                    rest.push(number);
+                    continue;
+                }
+                queue.out = true;
+                taken.push(Work {
+                    number,
+                    waiting: got,
+                    lost_under: queue.lost_under.take(),
+                    busy_since: queue.busy_since.take(),
+                });
+            }
+            for number in rest {
+                let queue = state.queues.get(&number).expect("an enrolled work order has a queue");
+                match queue.waiting.is_empty() {
+                    true => drop(state.queues.remove(&number)),
+                    false => state.ring(lane).push_back(number),
+                }
+            }
+            state.waiting -= stopped.len() + taken.iter().map(|work| work.waiting.len()).sum::<usize>();
+            self.note_depth(&state);
+            state.parked.values().min().copied()
+        };
+        for (waiting, why) in stopped {
+            waiting.answer(Answer::Unsettled(why));
+        }
+        for waiting in taken.iter().flat_map(|work| &work.waiting) {
+            self.metrics.queue_wait.observe(now.duration_since(waiting.since).as_secs_f64());
+        }
+        (taken, next)
+    }
+
+    /// The work order's requests are answered; what came meanwhile may be taken.
+    pub(super) fn done(&self, number: &WorkOrderNumber) {
+        self.back(number, Vec::new(), |_, _| None);
+    }
+
+    /// Puts work back, before what came meanwhile. What has waited too long is answered.
+    pub(super) fn put_back(&self, work: Work, next: Next) {
+        let Work { number, waiting, lost_under, busy_since } = work;
+        self.back(&number, waiting, |queue, now| {
+            queue.lost_under = lost_under;
+            queue.busy_since = busy_since;
+            match next {
+                Next::Leased => None,
+                Next::RowLocked { stay } => {
+                    queue.row_locked_until = Some(now + stay);
+                    None
+                }
+                Next::Parked { pause } => Some(now + pause),
+            }
+        });
+    }
+
+    fn back(
+        &self,
+        number: &WorkOrderNumber,
+        waiting: Vec<Waiting>,
+        mark: impl FnOnce(&mut Queue, Instant) -> Option<Instant>,
+    ) {
+        let now = Instant::now();
+        let mut kept = Vec::new();
+        for waiting in waiting {
+            // In order, so that the first one left unsettled stops the later ones of its chain.
+            match waiting.stopped(now, self.settings.answer_within) {
+                Some(why) => waiting.answer(Answer::Unsettled(why)),
+                None => kept.push(waiting),
+            }
+        }
+        let mut state = self.state();
+        let queue = state.queues.get_mut(number).expect("a work order in the hands of a lane has a queue");
+        queue.out = false;
+        let parked = mark(queue, now);
+        let came_back = kept.len();
+        for waiting in kept.into_iter().rev() {
+            queue.waiting.push_front(waiting);
+        }
+        if queue.waiting.is_empty() {
+            state.queues.remove(number);
+        } else if let Some(until) = parked {
+            state.parked.insert(number.clone(), until);
+            self.leased.notify_one();
+        } else if let Some(lane) = state.enrol(number, now) {
+            self.notify(lane).notify_one();
+        }
+        state.waiting += came_back;
+        let over = state.closed && state.queues.is_empty();
+        self.note_depth(&state);
+        drop(state);
+        if over {
+            self.leased.notify_one();
+            self.row_locked.notify_one();
+        }
+    }
+
+    /// Something that a parked work order may wait for has come free.
+    pub(super) fn freed(&self) {
+        self.state().unpark(|_| true);
+        self.leased.notify_one();
+    }
+
+    /// Takes nothing in any more; what waits is still taken out.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.leased.notify_one();
+        self.row_locked.notify_one();
+    }
+
+    /// Answers all that still waits; what a lane has in its hands it answers itself.
+    pub(super) fn clear(&self) {
+        let mut left = Vec::new();
+        {
+            let mut state = self.state();
+            for queue in state.queues.values_mut() {
+                left.extend(queue.waiting.drain(..));
+            }
+            state.queues.retain(|_, queue| queue.out);
+            state.leased.clear();
+            state.row_locked.clear();
+            state.parked.clear();
+            state.waiting = 0;
+        }
+        for waiting in left {
+            waiting.answer(Answer::Unsettled(Unsettled::ShuttingDown));
+        }
+    }
+
+    fn notify(&self, lane: Lane) -> &Notify {
+        match lane {
+            Lane::Leased => &self.leased,
+            Lane::RowLocked => &self.row_locked,
+        }
+    }
+
+    fn note_depth(&self, state: &State) {
+        self.metrics.queue_depth.set(i64::try_from(state.waiting).unwrap_or(i64::MAX));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

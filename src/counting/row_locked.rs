@@ -1,0 +1,150 @@
+//! The row-locked lane: locks the rows, then looks, decides and writes, in one
+//! transaction.
+//!
+//! Slower, and never overtaken. Work orders come here without a lease, after a write that
+//! came too late, and when something in a batch upset the store: then the batch is halved
+//! until the culprit stands alone, and the rest counts.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tracing::error;
+
+use super::Unsettled;
+use super::batch::{self, Wish};
+use super::lanes::{Office, Troubles};
+use super::mailbox::{Lane, Next, Work};
+use crate::domain::decide::Facts;
+use crate::domain::ids::WorkOrderNumber;
+use crate::store::StoreError;
+use crate::telemetry::causes;
+
+/// How long a work order stays in this lane after a try that failed.
+const AFTER_TROUBLE: Duration = Duration::from_millis(200);
+
+pub(super) struct RowLockedLane {
+    office: Office,
+    troubles: Troubles,
+}
+
+impl RowLockedLane {
+    pub(super) fn new(office: Office) -> Self {
+        Self { office, troubles: Troubles::default() }
+    }
+
+    pub(super) async fn run(mut self) {
+        while let Some(work) = self.office.mailbox.take(Lane::RowLocked).await {
+            self.step(work).await;
+        }
+    }
+
+    /// Settles one batch.
+    async fn step(&mut self, work: Vec<Work>) {
+        let work = self.office.without_quarantined(work);
+        if work.is_empty() {
+            return;
+        }
+        self.office.note_batch(&work);
+        let all: Vec<WorkOrderNumber> = work.iter().map(|work| work.number.clone()).collect();
+        let left = self.settle(work).await;
+        self.office.hand_back(&all, left, |_| Next::RowLocked { stay: AFTER_TROUBLE });
+    }
+
+    /// Settles work, in halves where the store refuses it whole; gives what is left to do.
+    fn settle(&mut self, work: Vec<Work>) -> BoxFuture<'_, Vec<Work>> {
+        async move {
+            match self.try_whole(&work).await {
+                Ok((decided, passed)) => {
+                    self.troubles.over();
+                    let settled = batch::settle(work, decided, &passed);
+                    self.office.answer(settled).await
+                }
+                Err(error @ (StoreError::TryAgain(_) | StoreError::Taken(_) | StoreError::Broken(_))) => {
+                    self.troubles.pause_after(&error).await;
+                    work
+                }
+                Err(error @ (StoreError::BehindLog(_) | StoreError::Refused(_))) => {
+                    self.settle_halves(work, &error).await
+                }
+            }
+        }
+        .boxed()
+    }
+
+    async fn try_whole(&mut self, work: &[Work]) -> Result<(batch::Decided, HashSet<WorkOrderNumber>), StoreError> {
+        let wanted = Wish::all(work);
+        let mut decided = None;
+        let (office, mut lost) = (&self.office, Vec::new());
+        let mut decide = |facts: Facts| {
+            lost = note_lost(office, work, &facts);
+            let now_decided = batch::judge(facts, work, &HashMap::new(), &HashSet::new());
+            let batch = now_decided.batch.clone();
+            decided = Some(now_decided);
+            batch
+        };
+        let written = office.timed("write_locked", office.store.write_locked(&wanted, &mut decide)).await;
+        for number in lost {
+            office.lease.lost(&number).await;
+        }
+        let decided = decided.ok_or(());
+        match (written, decided) {
+            (Ok(written), Ok(decided)) => Ok((decided, written.passed)),
+            (Ok(_), Err(())) => unreachable!("the store lets decide before it writes"),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn settle_halves(&mut self, mut work: Vec<Work>, error: &StoreError) -> Vec<Work> {
+        if work.len() > 1 {
+            let second = work.split_off(work.len() / 2);
+            let mut left = self.settle(work).await;
+            left.extend(self.settle(second).await);
+            return left;
+        }
+        let Some(mut alone) = work.pop() else { return Vec::new() };
+        if matches!(error, StoreError::BehindLog(_)) {
+            self.office.quarantine.add(&alone.number);
+            alone.leave_unsettled(Unsettled::WorkOrderQuarantined);
+            return Vec::new();
+        }
+        if alone.waiting.len() > 1 {
+            // In order: the second half waits until the first is settled.
+            let second = alone.waiting.split_off(alone.waiting.len() / 2);
+            let number = alone.number.clone();
+            let mut left = self.settle(vec![alone]).await;
+            let second = Work { number, waiting: second, lost_under: None, busy_since: None };
+            return match left.pop() {
+                None => self.settle(vec![second]).await,
+                Some(mut first) => {
+                    first.waiting.extend(second.waiting);
+                    vec![first]
+                }
+            };
+        }
+        for waiting in &alone.waiting {
+            error!(work_order = %alone.number, request_id = %waiting.request.request_id, cause = causes(error),
+                "the store refuses this request for good: {error}");
+        }
+        alone.leave_unsettled(Unsettled::StorageUnavailable);
+        Vec::new()
+    }
+}
+
+/// Tells writes that were overtaken from those that were fenced off, now that the row
+/// is there to see; gives the work orders whose lease is overtaken.
+fn note_lost(office: &Office, work: &[Work], facts: &Facts) -> Vec<WorkOrderNumber> {
+    let mut lost = Vec::new();
+    for work in work {
+        let (Some(under), Some(row)) = (work.lost_under, facts.work_orders.get(&work.number)) else { continue };
+        let newer = row.fence > under || row.fence == under && row.fence_owner.as_ref() != Some(office.lease.owner());
+        if newer {
+            office.metrics.fenced_off.inc();
+            lost.push(work.number.clone());
+        } else {
+            office.metrics.overtaken.inc();
+        }
+    }
+    lost
+}

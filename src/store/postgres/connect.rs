@@ -1,0 +1,191 @@
+//! Connecting to PostgreSQL: every wait of a session bounded, and no server taken that
+//! can't keep the promises.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use tokio::time::timeout;
+
+use super::super::connections::Connections;
+use super::super::{Readiness, StoreError};
+use super::judge;
+
+/// The oldest server that is taken, as `server_version_num`.
+const OLDEST_SERVER: i32 = 150_000;
+/// From this server on there is `transaction_timeout`.
+const TRANSACTION_TIMEOUT_SERVER: i32 = 170_000;
+/// How long starting may wait for the server, and for another replica's migrations.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a session waits for a row lock. Locks are held for a few milliseconds;
+/// whoever holds one longer is stopped, and its session ended by the next limit.
+const LOCK_TIMEOUT: &str = "1s";
+/// How long a session may hold an open transaction without a word (pitfall 19).
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "2s";
+/// How long one statement may run. PostgreSQL takes this limit off before it commits.
+const STATEMENT_TIMEOUT: &str = "5s";
+/// How long a whole transaction may last, taken off before the commit like the one above.
+const TRANSACTION_TIMEOUT: &str = "7s";
+
+/// The tables of this release.
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Why the store can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `DATABASE_URL` does not parse.
+    #[error("DATABASE_URL is no PostgreSQL address")]
+    BadUrl(#[source] sqlx::Error),
+    /// The server can't be reached.
+    #[error("PostgreSQL can't be reached")]
+    Unreachable(#[source] sqlx::Error),
+    /// It did not answer in time.
+    #[error("PostgreSQL did not answer within {START_LIMIT:?}")]
+    TimedOut,
+    /// The tables can't be made or brought up to date.
+    #[error("the tables can't be migrated")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// Too old.
+    #[error("PostgreSQL 15 or later is needed; this is server_version_num {0}")]
+    TooOld(i32),
+    /// A setting under which a 201 would not be on disk.
+    #[error("{setting}={value} on the PostgreSQL server: an acknowledged scan could be lost; turn it on")]
+    NotDurable {
+        /// The setting's name.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// How statements are planned in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plans {
+    /// Once: the statements of counting are built of probes that have only one good plan.
+    Generic,
+    /// For the values at hand, as lists with optional filters need it.
+    Custom,
+}
+
+pub(super) fn options(url: &str) -> Result<PgConnectOptions, StartError> {
+    let options = PgConnectOptions::from_str(url).map_err(StartError::BadUrl)?;
+    Ok(options.application_name("scanfence").disable_statement_logging())
+}
+
+pub(super) fn connections(options: &PgConnectOptions, size: usize, plans: Plans) -> Connections<PgConnection> {
+    let options = options.clone();
+    Connections::new(size, move || {
+        let options = options.clone();
+        async move {
+            let mut connection = options.connect().await?;
+            prepare(&mut connection, plans).await?;
+            Ok(connection)
+        }
+        .boxed()
+    })
+}
+
+/// Sets the session's limits, and waits for one synchronous commit.
+///
+/// After a crash or a promotion a row is visible before a synchronous standby has it
+/// (pitfall 29). A commit of our own has it wait for all that came before, so that no
+/// replay is answered from a row that a second failure could take back.
+async fn prepare(connection: &mut PgConnection, plans: Plans) -> Result<(), sqlx::Error> {
+    let (version,): (i32,) = sqlx::query_as(
+        "select current_setting('server_version_num')::int
+         from set_config('lock_timeout', $1, false),
+              set_config('idle_in_transaction_session_timeout', $2, false),
+              set_config('statement_timeout', $3, false),
+              set_config('plan_cache_mode', $4, false),
+              set_config('enable_seqscan', $5, false),
+              set_config('jit', 'off', false),
+              set_config('timezone', 'UTC', false),
+              set_config('datestyle', 'ISO', false)",
+    )
+    .bind(LOCK_TIMEOUT)
+    .bind(IDLE_IN_TRANSACTION_TIMEOUT)
+    .bind(STATEMENT_TIMEOUT)
+    .bind(match plans {
+        Plans::Generic => "force_generic_plan",
+        Plans::Custom => "auto",
+    })
+    .bind(match plans {
+        // A plan made while the tables are empty must not scan them once they are full.
+        Plans::Generic => "off",
+        Plans::Custom => "on",
+    })
+    .fetch_one(&mut *connection)
+    .await?;
+    if version >= TRANSACTION_TIMEOUT_SERVER {
+        sqlx::query("select set_config('transaction_timeout', $1, false)")
+            .bind(TRANSACTION_TIMEOUT)
+            .execute(&mut *connection)
+            .await?;
+    }
+    sqlx::query(
+        "select case when current_setting('synchronous_standby_names') <> '' and not pg_is_in_recovery()
+                     then pg_logical_emit_message(true, 'scanfence', 'connected')::text end",
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}
+
+/// Refuses a server that is too old, or that acknowledges what is not on disk.
+pub(super) async fn verify(options: &PgConnectOptions) -> Result<(), StartError> {
+    let look = async {
+        let mut connection = options.connect().await?;
+        let settings: (i32, String, String, String) = sqlx::query_as(
+            "select current_setting('server_version_num')::int, current_setting('fsync'),
+                    current_setting('full_page_writes'), current_setting('synchronous_commit')",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        connection.close().await?;
+        Ok(settings)
+    };
+    let (version, fsync, full_page_writes, synchronous_commit) =
+        timeout(START_LIMIT, look).await.map_err(|_| StartError::TimedOut)?.map_err(StartError::Unreachable)?;
+    if version < OLDEST_SERVER {
+        return Err(StartError::TooOld(version));
+    }
+    let settings =
+        [("fsync", fsync), ("full_page_writes", full_page_writes), ("synchronous_commit", synchronous_commit)];
+    match settings.into_iter().find(|(_, value)| value == "off") {
+        Some((setting, value)) => Err(StartError::NotDurable { setting, value }),
+        None => Ok(()),
+    }
+}
+
+/// Makes the tables, or brings them up to date. Safe when several replicas start at
+/// once: they wait for each other on an advisory lock.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn migrate(url: &str) -> Result<(), StartError> {
+    let options = options(url)?;
+    let migrate = async {
+        let mut connection = options.connect().await.map_err(StartError::Unreachable)?;
+        MIGRATIONS.run(&mut connection).await?;
+        connection.close().await.map_err(StartError::Unreachable)
+    };
+    timeout(START_LIMIT, migrate).await.map_err(|_| StartError::TimedOut)?
+}
+
+pub(super) async fn readiness(connection: &mut PgConnection) -> Result<Readiness, StoreError> {
+    let versions: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+    let (writable, migrated, synchronous_standby) = sqlx::query_as(
+        "select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off',
+                (select count(*) from _sqlx_migrations where success and version = any ($1)) = cardinality($1),
+                current_setting('synchronous_standby_names') <> ''",
+    )
+    .bind(versions)
+    .fetch_one(connection)
+    .await
+    .map_err(judge)?;
+    Ok(Readiness { writable, migrated, synchronous_standby })
+}

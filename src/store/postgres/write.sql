@@ -1,0 +1,93 @@
+-- The guarded write: one statement, one transaction.
+--
+-- Lock order is ours: the work orders that pass are locked one by one in the order of
+-- the array, all of them (`gate`) before the first log row goes in, and log rows go in
+-- sorted by request id. So two writers never wait for each other in a ring.
+with known as materialized (
+    -- unverified request ids that are decided already: their work orders don't pass
+    select unverified.work_order, row_to_json(hit)::text as row
+    from unnest($1::text[], $2::text[]) as unverified(request_id, work_order)
+    cross join lateral (
+        select * from update_log l where l.request_id = unverified.request_id limit 1
+    ) hit
+), wanted as materialized (
+    select *
+    from unnest($3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::bigint[],
+                $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::boolean[], $15::timestamptz[])
+        as w(work_order, loaded, tenure_fence, fence_owner, status, input_quantity, output_quantity,
+             scrap_quantity, seq, fence, stamp, barcode_counted, updated_at)
+    where w.work_order not in (select known.work_order from known)
+), locked as materialized (
+    select wanted.*, hit.ctid as place
+    from wanted
+    cross join lateral (
+        select w.ctid from work_orders w
+        where w.work_order = wanted.work_order
+          and w.stamp = wanted.loaded
+          and (wanted.tenure_fence is null
+               or w.fence < wanted.tenure_fence
+               or (w.fence = wanted.tenure_fence and w.fence_owner = wanted.fence_owner))
+        for no key update
+    ) hit
+), gate as materialized (
+    select count(*) as passed from locked
+), passed as (
+    update work_orders w
+    set status = l.status, input_quantity = l.input_quantity, output_quantity = l.output_quantity,
+        scrap_quantity = l.scrap_quantity, seq = l.seq, fence = l.fence, fence_owner = l.fence_owner,
+        stamp = l.stamp, barcode_counted = l.barcode_counted, updated_at = l.updated_at
+    from locked l
+    where w.ctid = l.place and (select gate.passed from gate) > 0
+    returning w.work_order
+), logged as (
+    insert into update_log (
+        request_id, work_order, seq, at_seq, counter, action, quantity, asked_delta, set_to, expected,
+        delta, before, after, barcode, barcode_canonical, step, step_canonical, station, terminal, operator,
+        reason, note, fence, work_order_status, remaining, scanned_at, recorded_at, recorded_by, outcome, code,
+        original_request_id, rendering)
+    select
+        u.request_id, u.work_order, u.seq, u.at_seq, u.counter, u.action, u.quantity, u.asked_delta, u.set_to, u.expected,
+        u.delta, u.before, u.after, u.barcode, u.barcode_canonical, u.step, u.step_canonical, u.station, u.terminal, u.operator,
+        u.reason, u.note, u.fence, u.work_order_status, u.remaining, u.scanned_at, u.recorded_at, u.recorded_by, u.outcome, u.code,
+        u.original_request_id, u.rendering
+    from unnest($16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::text[], $21::text[], $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[],
+                $26::bigint[], $27::bigint[], $28::bigint[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[],
+                $36::text[], $37::text[], $38::bigint[], $39::text[], $40::bigint[], $41::timestamptz[], $42::timestamptz[], $43::text[], $44::text[], $45::text[],
+                $46::text[], $47::smallint[])
+        with ordinality as u(
+        request_id, work_order, seq, at_seq, counter, action, quantity, asked_delta, set_to, expected,
+        delta, before, after, barcode, barcode_canonical, step, step_canonical, station, terminal, operator,
+        reason, note, fence, work_order_status, remaining, scanned_at, recorded_at, recorded_by, outcome, code,
+        original_request_id, rendering, place)
+    where u.work_order in (select locked.work_order from locked) and (select gate.passed from gate) > 0
+    order by u.place
+), claims as materialized (
+    select *
+    from unnest($48::text[], $49::text[], $50::text[], $51::text[], $52::text[], $53::bigint[], $54::text[], $55::bigint[])
+        as c(change, work_order, counter, step, barcode, ordinal, request_id, quantity)
+    where c.work_order in (select locked.work_order from locked) and (select gate.passed from gate) > 0
+), present as materialized (
+    select claims.*, hit.ctid as place
+    from claims
+    cross join lateral (
+        select b.ctid from barcode_claims b
+        where b.work_order = claims.work_order and b.counter = claims.counter and b.step = claims.step
+          and b.barcode = claims.barcode and b.ordinal = claims.ordinal
+        limit 1
+    ) hit
+    where claims.change in ('delete', 'take_over')
+), deleted as (
+    delete from barcode_claims b using present p where p.change = 'delete' and b.ctid = p.place
+), taken_over as (
+    update barcode_claims b
+    set request_id = p.request_id, quantity = p.quantity
+    from present p
+    where p.change = 'take_over' and b.ctid = p.place
+), inserted as (
+    insert into barcode_claims (work_order, counter, step, barcode, ordinal, request_id, quantity)
+    select c.work_order, c.counter, c.step, c.barcode, c.ordinal, c.request_id, c.quantity
+    from claims c where c.change = 'insert'
+)
+select 'passed' as kind, passed.work_order as row from passed
+union all
+select 'known', known.row from known

@@ -1,0 +1,215 @@
+//! All SQL of the embedded store.
+//!
+//! `cross join` is SQLite's way to say which table leads: the list that was sent, so
+//! that the log is looked up by its index however large it grows (pitfall 47).
+
+/// A work order `w` as JSON, field by column.
+macro_rules! work_order_json {
+    () => {
+        "json_object('work_order', w.work_order, 'planned_quantity', w.planned_quantity,
+            'over_plan_allowance', w.over_plan_allowance, 'barcode_policy', w.barcode_policy,
+            'product_code', w.product_code, 'product_name', w.product_name, 'line', w.line,
+            'hold', w.hold, 'hold_reason', w.hold_reason, 'status', w.status,
+            'input_quantity', w.input_quantity, 'output_quantity', w.output_quantity,
+            'scrap_quantity', w.scrap_quantity, 'seq', w.seq, 'fence', w.fence,
+            'fence_owner', w.fence_owner, 'stamp', w.stamp, 'revision', w.revision,
+            'barcode_counted', json(iif(w.barcode_counted, 'true', 'false')),
+            'created_at', w.created_at, 'updated_at', w.updated_at)"
+    };
+}
+
+/// An update `u` as JSON, field by column.
+macro_rules! update_json {
+    () => {
+        "json_object('request_id', u.request_id, 'work_order', u.work_order, 'seq', u.seq, 'at_seq', u.at_seq,
+            'counter', u.counter, 'action', u.action, 'quantity', u.quantity, 'asked_delta', u.asked_delta,
+            'set_to', u.set_to, 'expected', u.expected, 'delta', u.delta, 'before', u.before, 'after', u.after,
+            'barcode', u.barcode, 'barcode_canonical', u.barcode_canonical,
+            'step', u.step, 'step_canonical', u.step_canonical,
+            'station', u.station, 'terminal', u.terminal, 'operator', u.operator,
+            'reason', u.reason, 'note', u.note, 'fence', u.fence, 'work_order_status', u.work_order_status,
+            'remaining', u.remaining, 'scanned_at', u.scanned_at, 'recorded_at', u.recorded_at,
+            'recorded_by', u.recorded_by, 'outcome', u.outcome, 'code', u.code,
+            'original_request_id', u.original_request_id, 'rendering', u.rendering)"
+    };
+}
+
+/// The filters of a work order's list of updates, but for place and barcode.
+macro_rules! update_filters {
+    () => {
+        "(?6 is null or u.counter = ?6) and (?8 is null or u.recorded_at >= ?8)
+            and (?9 is null or u.recorded_at < ?9)"
+    };
+}
+
+/// Takes the write lock at once: a transaction that began by reading could find
+/// another writer ahead of it when it comes to write.
+pub(super) const BEGIN: &str = "begin immediate";
+
+pub(super) const COMMIT: &str = "commit";
+
+pub(super) const ROLLBACK: &str = "rollback";
+
+/// A write that means nothing: the number is not used, but its page goes to the disk.
+pub(super) const WRITE_ONE_PAGE: &str = "pragma user_version = 0";
+
+/// All that bears on a batch: ?1 work orders, ?2 request ids, ?3 claims with depth.
+/// The ordinals of one barcode are 1..n without gaps, so the newest are counted from the highest.
+pub(super) const LOAD: &str = concat!(
+    "select (select json_group_array(",
+    work_order_json!(),
+    ")
+        from json_each(?1) as wanted cross join work_orders as w on w.work_order = wanted.value),
+    (select json_group_array(",
+    update_json!(),
+    ")
+        from json_each(?2) as wanted cross join update_log as u on u.request_id = wanted.value),
+    (select json_group_array(json_object('work_order', c.work_order, 'counter', c.counter, 'step', c.step,
+            'barcode', c.barcode, 'ordinal', c.ordinal, 'request_id', c.request_id, 'quantity', c.quantity))
+        from json_each(?3) as wanted cross join barcode_claims as c
+        on c.work_order = wanted.value ->> 'work_order' and c.counter = wanted.value ->> 'counter'
+        and c.step = wanted.value ->> 'step' and c.barcode = wanted.value ->> 'barcode'
+        and c.ordinal > (select max(n.ordinal) from barcode_claims as n
+            where n.work_order = wanted.value ->> 'work_order' and n.counter = wanted.value ->> 'counter'
+            and n.step = wanted.value ->> 'step' and n.barcode = wanted.value ->> 'barcode')
+            - (wanted.value ->> 'depth'))"
+);
+
+/// Updates the work orders of ?1 whose row is as loaded and whose fence is allowed: a
+/// newer one, or the same one of the same owner; without a lease the stamp alone decides.
+pub(super) const GUARD: &str = "
+    update work_orders as w set
+        status = next.row ->> 'status', input_quantity = next.row ->> 'input_quantity',
+        output_quantity = next.row ->> 'output_quantity', scrap_quantity = next.row ->> 'scrap_quantity',
+        seq = next.row ->> 'seq', fence = next.row ->> 'fence', fence_owner = next.row ->> 'fence_owner',
+        stamp = next.row ->> 'stamp', barcode_counted = next.row ->> 'barcode_counted',
+        updated_at = next.row ->> 'updated_at'
+    from (select value as row from json_each(?1)) as next
+    where w.work_order = next.row ->> 'work_order' and w.stamp = next.row ->> 'loaded'
+        and (not (next.row ->> 'fenced') or w.fence < next.row ->> 'fence'
+            or (w.fence = next.row ->> 'fence'
+                and (w.fence_owner is null or w.fence_owner = next.row ->> 'fence_owner')))
+    returning json_quote(work_order)";
+
+/// Adds the updates of ?1 to the log. A plain insert: a conflict must fail the whole batch.
+pub(super) const RECORD: &str = "
+    insert into update_log (request_id, work_order, seq, at_seq, counter, action, quantity, asked_delta, set_to,
+        expected, delta, before, after, barcode, barcode_canonical, step, step_canonical, station, terminal,
+        operator, reason, note, fence, work_order_status, remaining, scanned_at, recorded_at, recorded_by, outcome,
+        code, original_request_id, rendering)
+    select value ->> 'request_id', value ->> 'work_order', value ->> 'seq', value ->> 'at_seq', value ->> 'counter',
+        value ->> 'action', value ->> 'quantity', value ->> 'asked_delta', value ->> 'set_to', value ->> 'expected',
+        value ->> 'delta', value ->> 'before', value ->> 'after', value ->> 'barcode', value ->> 'barcode_canonical',
+        value ->> 'step', value ->> 'step_canonical', value ->> 'station', value ->> 'terminal', value ->> 'operator',
+        value ->> 'reason', value ->> 'note', value ->> 'fence', value ->> 'work_order_status',
+        value ->> 'remaining', value ->> 'scanned_at', value ->> 'recorded_at', value ->> 'recorded_by',
+        value ->> 'outcome', value ->> 'code', value ->> 'original_request_id', value ->> 'rendering'
+    from json_each(?1)";
+
+/// Deletes the claims of ?1, each only while the update that we know of holds it.
+pub(super) const DELETE_CLAIMS: &str = "
+    delete from barcode_claims where (work_order, counter, step, barcode, ordinal, request_id) in (
+        select value ->> 'work_order', value ->> 'counter', value ->> 'step', value ->> 'barcode',
+            value ->> 'ordinal', value ->> 'request_id'
+        from json_each(?1))";
+
+/// Hands the claims of ?1 to another update.
+pub(super) const TAKE_OVER_CLAIMS: &str = "
+    update barcode_claims as c set request_id = next.row ->> 'request_id', quantity = next.row ->> 'quantity'
+    from (select value as row from json_each(?1)) as next
+    where c.work_order = next.row ->> 'work_order' and c.counter = next.row ->> 'counter'
+        and c.step = next.row ->> 'step' and c.barcode = next.row ->> 'barcode'
+        and c.ordinal = next.row ->> 'ordinal'";
+
+/// Makes the claims of ?1. A plain insert, as for the log.
+pub(super) const INSERT_CLAIMS: &str = "
+    insert into barcode_claims (work_order, counter, step, barcode, ordinal, request_id, quantity)
+    select value ->> 'work_order', value ->> 'counter', value ->> 'step', value ->> 'barcode',
+        value ->> 'ordinal', value ->> 'request_id', value ->> 'quantity'
+    from json_each(?1)";
+
+/// Writes the whole rows of ?1, there or not.
+pub(super) const REPLACE: &str = "
+    insert or replace into work_orders (work_order, planned_quantity, over_plan_allowance, barcode_policy,
+        product_code, product_name, line, hold, hold_reason, status, input_quantity, output_quantity,
+        scrap_quantity, seq, fence, fence_owner, stamp, revision, barcode_counted, created_at, updated_at)
+    select value ->> 'work_order', value ->> 'planned_quantity', value ->> 'over_plan_allowance',
+        value ->> 'barcode_policy', value ->> 'product_code', value ->> 'product_name', value ->> 'line',
+        value ->> 'hold', value ->> 'hold_reason', value ->> 'status', value ->> 'input_quantity',
+        value ->> 'output_quantity', value ->> 'scrap_quantity', value ->> 'seq', value ->> 'fence',
+        value ->> 'fence_owner', value ->> 'stamp', value ->> 'revision', value ->> 'barcode_counted',
+        value ->> 'created_at', value ->> 'updated_at'
+    from json_each(?1)";
+
+/// The work order ?1.
+pub(super) const WORK_ORDER: &str =
+    concat!("select ", work_order_json!(), " from work_orders as w where w.work_order = ?1");
+
+/// Work orders after ?1, with status ?2, of line ?3, with the text ?4 in number, product
+/// or line; at most ?5. `lower` folds ASCII letters only, as `lower(… collate "C")` does
+/// on PostgreSQL; every other letter is searched as written.
+pub(super) const WORK_ORDERS: &str = concat!(
+    "select ",
+    work_order_json!(),
+    " from work_orders as w
+    where w.work_order > ?1 and (?2 is null or w.status = ?2) and (?3 is null or w.line = ?3)
+        and (?4 is null or instr(lower(w.work_order), lower(?4)) or instr(lower(w.product_code), lower(?4))
+            or instr(lower(w.product_name), lower(?4)) or instr(lower(w.line), lower(?4)))
+    order by w.work_order limit ?5"
+);
+
+/// Updates of the work order ?1, newest first: counted ones below seq ?2 and refused ones
+/// below (?3, ?4, ?5), each walked down its own index; with counter ?6, outcome ?7,
+/// recorded from ?8 to ?9; at most ?10.
+pub(super) const UPDATES: &str = concat!(
+    "select ",
+    update_json!(),
+    " from (
+        select * from (select u.*, u.seq as place from update_log as u
+            where u.work_order = ?1 and u.seq < ?2 and ?7 is not 'refused' and ",
+    update_filters!(),
+    "
+            order by u.seq desc limit ?10)
+        union all
+        select * from (select u.*, u.at_seq as place from update_log as u
+            where u.work_order = ?1 and u.seq is null and (u.at_seq, u.recorded_at, u.request_id) < (?3, ?4, ?5)
+            and ?7 is not 'counted' and ",
+    update_filters!(),
+    "
+            order by u.at_seq desc, u.recorded_at desc, u.request_id desc limit ?10)
+    ) as u
+    order by u.place desc, u.seq is null desc, u.recorded_at desc, u.request_id desc limit ?10"
+);
+
+/// The same, of the barcode ?11 only: found by the barcode's index, then sorted.
+pub(super) const UPDATES_OF_PART: &str = concat!(
+    "select ",
+    update_json!(),
+    " from update_log as u
+    where u.barcode_canonical = ?11 and +u.work_order = ?1
+        and iif(u.seq is null, (u.at_seq, u.recorded_at, u.request_id) < (?3, ?4, ?5), u.seq < ?2)
+        and (?7 is null or u.outcome = ?7) and ",
+    update_filters!(),
+    "
+    order by coalesce(u.seq, u.at_seq) desc, u.seq is null desc, u.recorded_at desc, u.request_id desc limit ?10"
+);
+
+/// Updates of the barcode ?1 older than (?2, ?3), newest first; at most ?4.
+pub(super) const UPDATES_OF_BARCODE: &str = concat!(
+    "select ",
+    update_json!(),
+    " from update_log as u
+    where u.barcode_canonical = ?1 and (u.recorded_at, u.request_id) < (?2, ?3)
+    order by u.recorded_at desc, u.request_id desc limit ?4"
+);
+
+/// Updates of the request ids ?1.
+pub(super) const UPDATES_BY_ID: &str = concat!(
+    "select ",
+    update_json!(),
+    "
+    from json_each(?1) as wanted cross join update_log as u on u.request_id = wanted.value"
+);
+
+/// The applied migrations.
+pub(super) const MIGRATIONS: &str = "select json_quote(version) from _sqlx_migrations where success";
