@@ -37,7 +37,8 @@ const ONLY_IN: [(&str, &[&str]); 11] = [
 
 #[test]
 fn every_part_imports_only_those_below_it() {
-    let found: Vec<String> = sources().iter().flat_map(|source| forbidden_imports(&source.part, &source.code)).collect();
+    let found: Vec<String> =
+        sources().iter().flat_map(|source| forbidden_imports(&source.part, &source.code)).collect();
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -346,6 +347,7 @@ fn an_unwrap_is_seen_where_it_counts() {
 
 #[test]
 fn a_path_on_the_map_is_told_from_other_words() {
-    let map = "`src/lib.rs` `tests/` `./test` `Cargo.toml` but `/v1/scans`, `a::b`, `once`, `update … set`, `max.rs {}`";
+    let map =
+        "`src/lib.rs` `tests/` `./test` `Cargo.toml` but `/v1/scans`, `a::b`, `once`, `update … set`, `max.rs {}`";
     assert_eq!(Vec::from_iter(paths_on_map(map)), ["./test", "Cargo.toml", "src/lib.rs", "tests/"]);
 }

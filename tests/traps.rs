@@ -307,7 +307,12 @@ fn broken() -> StoreError {
 
 /// Two replicas, `clients` terminals, `each` scans apiece over the work orders; every
 /// scan goes to both replicas, the second time perhaps while the first is under way.
-async fn crowd(replicas: &[Arc<Replica>], numbers: &[WorkOrderNumber], clients: usize, each: usize) -> Vec<Vec<RequestId>> {
+async fn crowd(
+    replicas: &[Arc<Replica>],
+    numbers: &[WorkOrderNumber],
+    clients: usize,
+    each: usize,
+) -> Vec<Vec<RequestId>> {
     let mut terminals = JoinSet::new();
     for client in 0..clients {
         let (replicas, numbers) = (replicas.to_vec(), numbers.to_vec());
@@ -706,7 +711,8 @@ async fn plan_of_the_write(database: &Database) -> String {
     sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await.unwrap();
     let nulls = vec!["null"; 55].join(", ");
     let explain = format!("explain (costs off) execute guarded({nulls})");
-    let lines: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain)).persistent(false).fetch_all(&mut connection).await.unwrap();
+    let lines: Vec<String> =
+        sqlx::query_scalar(AssertSqlSafe(explain)).persistent(false).fetch_all(&mut connection).await.unwrap();
     lines.join("\n")
 }
 
@@ -717,7 +723,8 @@ async fn pitfall_41_rows_are_locked_in_the_order_of_the_array_whatever_the_plann
     let plan = plan_of_the_write(&database).await;
     let locked = plan.split("CTE locked").nth(1).and_then(|rest| rest.split("CTE gate").next()).expect(&plan);
     let order = ["Nested Loop", "CTE Scan on wanted", "LockRows", "Index Scan using work_orders_pkey"];
-    let places: Vec<_> = order.iter().map(|node| locked.find(node).unwrap_or_else(|| panic!("{node}: {plan}"))).collect();
+    let places: Vec<_> =
+        order.iter().map(|node| locked.find(node).unwrap_or_else(|| panic!("{node}: {plan}"))).collect();
     assert!(places.is_sorted(), "{plan}");
     assert!(!locked.contains("Hash") && !locked.contains("Merge") && !locked.contains("Sort"), "{plan}");
 }
