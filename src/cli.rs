@@ -17,7 +17,8 @@ const WRONG_USAGE: u8 = 2;
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let matches = command().get_matches();
-    let output = if matches.get_one::<String>("output").is_some_and(|o| o == "json") { Output::Json } else { Output::Text };
+    let output =
+        if matches.get_one::<String>("output").is_some_and(|o| o == "json") { Output::Json } else { Output::Text };
     if let Some(("version", _)) = matches.subcommand() {
         return print_version(output);
     }
@@ -122,7 +123,10 @@ fn print_config(settings: &Settings, output: Output) -> ExitCode {
                 .into_iter()
                 .map(|(setting, given)| {
                     let (value, source) = given.map(|given| (given.value, given.source)).unzip();
-                    (setting.name.replace('-', "_"), json!({"value": value, "source": source, "environment": setting.env}))
+                    (
+                        setting.name.replace('-', "_"),
+                        json!({"value": value, "source": source, "environment": setting.env}),
+                    )
                 })
                 .collect();
             println!("{}", serde_json::Value::Object(settings));

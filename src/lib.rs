@@ -12,12 +12,12 @@
 //! And around it: [`config`] (settings), [`telemetry`] (metrics and log), [`app`] (how the
 //! parts are put together and stopped), [`cli`] (the command line).
 
-// pub mod app;
-// pub mod cli;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod counting;
 pub mod domain;
-// pub mod http;
+pub mod http;
 pub mod lease;
 pub mod store;
 pub mod telemetry;

@@ -84,7 +84,7 @@ pub struct HttpLabels {
     /// The method, `OTHER` where it is none of the usual.
     pub method: &'static str,
     /// The matched route, empty where none matched.
-    pub route: String,
+    pub route: &'static str,
     /// The status code.
     pub status: u16,
 }

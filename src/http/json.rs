@@ -1,0 +1,261 @@
+//! JSON, read strictly: each field once, and whole numbers told apart from others.
+//!
+//! `serde_json` keeps the last of two equal fields without a word; here the object
+//! remembers, so that whoever reads it (a request, or one item of a batch) can refuse it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::problem::{Code, Problem};
+
+/// A JSON value; text is borrowed from the body where it holds no escapes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value<'a> {
+    Null,
+    Bool(bool),
+    /// A number without fraction or exponent that fits 64 bits.
+    Integer(i64),
+    /// Any other number.
+    Number,
+    Text(Cow<'a, str>),
+    List(Vec<Value<'a>>),
+    Object(Object<'a>),
+}
+
+/// A JSON object, its fields in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Object<'a> {
+    pub fields: Vec<(Cow<'a, str>, Value<'a>)>,
+    /// A field that stands in it twice.
+    pub twice: Option<String>,
+}
+
+/// Reads a body that must be one JSON object; objects within it are left to [`Object::sound`].
+pub(super) fn object(body: &[u8]) -> Result<Object<'_>, Problem> {
+    let value: Value<'_> = serde_json::from_slice(body)
+        .map_err(|error| Problem::new(Code::MalformedRequest, format!("the body is not JSON: {error}")))?;
+    value.object()
+}
+
+/// Writes a value as JSON.
+pub(super) fn bytes(value: &impl Serialize) -> Vec<u8> {
+    /// Holds an update without growing.
+    const USUAL: usize = 768;
+    let mut bytes = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut bytes, value).expect("our own types have text keys, and a Vec takes every write");
+    bytes
+}
+
+impl<'a> Value<'a> {
+    /// The object that it must be.
+    pub(super) fn object(self) -> Result<Object<'a>, Problem> {
+        match self {
+            Self::Object(object) => Ok(object),
+            _ => Err(Problem::new(Code::MalformedRequest, "must be a JSON object")),
+        }
+    }
+
+    fn twice(&self) -> Option<&str> {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Number | Self::Text(_) => None,
+            Self::List(values) => values.iter().find_map(Self::twice),
+            Self::Object(object) => object.anywhere_twice(),
+        }
+    }
+}
+
+impl<'a> Object<'a> {
+    /// Refuses an object that has a field twice, itself or anywhere within.
+    pub(super) fn sound(self) -> Result<Self, Problem> {
+        match self.anywhere_twice() {
+            None => Ok(self),
+            Some(field) => Err(twice(field)),
+        }
+    }
+
+    /// Refuses an object that itself has a field twice, whatever is within.
+    pub(super) fn sound_at_the_top(self) -> Result<Self, Problem> {
+        match &self.twice {
+            None => Ok(self),
+            Some(field) => Err(twice(field)),
+        }
+    }
+
+    /// The field's value, where it stands once.
+    pub(super) fn once(&self, field: &str) -> Option<&Value<'a>> {
+        let mut found = self.fields.iter().filter(|(name, _)| name == field).map(|(_, value)| value);
+        found.next().filter(|_| found.next().is_none())
+    }
+
+    fn anywhere_twice(&self) -> Option<&str> {
+        self.twice.as_deref().or_else(|| self.fields.iter().find_map(|(_, value)| value.twice()))
+    }
+}
+
+fn twice(field: &str) -> Problem {
+    Problem::new(Code::MalformedRequest, format!("the field {field:?} stands there twice"))
+}
+
+impl<'de> Deserialize<'de> for Value<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value<'de>, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value<'de>, E> {
+        Ok(i64::try_from(value).map_or(Value::Number, Value::Integer))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Value<'de>, E> {
+        Ok(Value::Number)
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Owned(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = access.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
+        let mut fields: Vec<(Cow<'de, str>, Value<'de>)> = Vec::with_capacity(8);
+        while let Some(Name(name)) = access.next_key()? {
+            fields.push((name, access.next_value()?));
+        }
+        let twice = first_twice(&fields).map(str::to_owned);
+        Ok(Value::Object(Object { fields, twice }))
+    }
+}
+
+/// A field that stands there twice. Sorting keeps a body of many fields from costing
+/// the square of them.
+fn first_twice<'a>(fields: &'a [(Cow<'_, str>, Value<'_>)]) -> Option<&'a str> {
+    /// Up to here, comparing each with each is the quicker way.
+    const FEW: usize = 16;
+    let name = |(name, _): &'a (Cow<'_, str>, Value<'_>)| name.as_ref();
+    if fields.len() <= FEW {
+        let at = (1..fields.len()).find(|&at| fields[..at].iter().any(|(earlier, _)| *earlier == fields[at].0))?;
+        return Some(name(&fields[at]));
+    }
+    let mut names: Vec<&str> = fields.iter().map(name).collect();
+    names.sort_unstable();
+    names.windows(2).find_map(|pair| (pair[0] == pair[1]).then_some(pair[0]))
+}
+
+/// A field's name, borrowed where it can be.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameReader;
+        impl<'de> Visitor<'de> for NameReader {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field's name")
+            }
+
+            fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(value)))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(value.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(NameReader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound(body: &str) -> Result<(), Code> {
+        object(body.as_bytes()).and_then(Object::sound).map(|_| ()).map_err(|problem| problem.code)
+    }
+
+    #[test]
+    fn what_is_not_one_object_with_each_field_once_is_malformed() {
+        let many = (0..40).map(|n| format!("\"f{}\":1", n % 39)).collect::<Vec<_>>().join(",");
+        for body in [
+            "",
+            "[]",
+            "1",
+            "null",
+            "{",
+            "{} {}",
+            "{\"a\":1,}",
+            "{'a':1}",
+            "{\"a\":01}",
+            "{\"a\":NaN}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":\"\u{1}\"}",
+            "\u{feff}{}",
+            "{\"a\":1,\"a\":1}",
+            "{\"a\":1,\"\\u0061\":2}",
+            "{\"b\":{\"a\":1,\"a\":1}}",
+            "{\"b\":[{\"a\":1,\"a\":1}]}",
+            &format!("{{{many}}}"),
+            &"[".repeat(100_000),
+        ] {
+            assert_eq!(sound(body), Err(Code::MalformedRequest), "{body:.60}");
+        }
+        assert_eq!(object(b"{\"a\":\"\xff\"}").map_err(|problem| problem.code), Err(Code::MalformedRequest));
+        assert_eq!(sound(" {\"a\":{\"b\":1},\"b\":[{\"a\":1},{\"a\":1}]}\r\n"), Ok(()));
+    }
+
+    #[test]
+    fn a_whole_number_has_no_fraction_and_no_exponent() {
+        for (number, value) in [
+            ("0", Value::Integer(0)),
+            ("-7", Value::Integer(-7)),
+            ("9223372036854775807", Value::Integer(i64::MAX)),
+            ("9223372036854775808", Value::Number),
+            ("1.0", Value::Number),
+            ("1e3", Value::Number),
+            ("1E0", Value::Number),
+            ("\"1\"", Value::Text("1".into())),
+        ] {
+            let body = format!("{{\"n\":{number}}}");
+            assert_eq!(object(body.as_bytes()).unwrap().once("n"), Some(&value), "{number}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! PostgreSQL: a database of the test's own on the shared server, or a whole server of its own.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tempfile::TempDir;
+use url::Url;
+
+use super::guard::{self, Guard};
+use super::{SOON, database_url, eventually, free_port, tail, unique};
+
+/// A fresh, empty database, dropped at the end of the test.
+pub struct Database {
+    name: String,
+    server: String,
+    url: String,
+}
+
+impl Database {
+    /// One on the server that the tests share.
+    pub async fn fresh() -> Self {
+        Self::on(&database_url()).await
+    }
+
+    /// One on the server with this URL, as a user who may create databases.
+    pub async fn on(server: &str) -> Self {
+        let name = unique("scanfence_test_");
+        execute(server, &format!("create database {name}")).await.expect("a database can be created");
+        let mut url = Url::parse(server).expect("the server's URL is one");
+        url.set_path(&name);
+        Self { name, server: server.to_owned(), url: url.into() }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A connection to it, for looking at what is there.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.expect("a fresh database takes connections")
+    }
+
+    /// How many sessions hold a transaction open without doing anything in it.
+    pub async fn idle_in_transaction(&self) -> i64 {
+        let sessions = "select count(*) from pg_stat_activity \
+                        where datname = current_database() and state like 'idle in transaction%'";
+        sqlx::query_scalar(sessions).fetch_one(&mut self.connect().await).await.expect("sessions can be counted")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // With `force` it ends the sessions that a failed test may have left.
+        let drop = format!("drop database if exists {} with (force)", self.name);
+        let server = self.server.clone();
+        // A thread of its own, since the test's runtime can't be waited on from here.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                // A server that is stopped or paused takes its databases with it.
+                tokio::time::timeout(SOON, execute(&server, &drop)).await.is_ok_and(|dropped| dropped.is_ok())
+            })
+        });
+        if !dropped.join().unwrap_or(false) {
+            eprintln!("the database {} was not dropped", self.name);
+        }
+    }
+}
+
+async fn execute(url: &str, statement: &str) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect(url).await?;
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    connection.close().await
+}
+
+/// A private PostgreSQL server, durable as it comes, that a test may stop, kill and pause.
+pub struct Postgres {
+    // Dismissed last, so that it still watches while the server is stopped.
+    server: Option<Child>,
+    programs: PathBuf,
+    port: u16,
+    password: String,
+    settings: Vec<(String, String)>,
+    folder: TempDir,
+    _guard: Guard,
+}
+
+impl Postgres {
+    /// Starts one, with settings as in `postgresql.conf`.
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::Builder::new().prefix("scanfence-pg.").tempdir().expect("a temporary folder");
+        let mut postgres = Self {
+            server: None,
+            programs: programs(),
+            port: free_port(),
+            password: unique(""),
+            settings: settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            _guard: Guard::over_postgres(folder.path()),
+            folder,
+        };
+        postgres.init();
+        for _ in 0..5 {
+            if postgres.run().await {
+                return postgres;
+            }
+            // Somebody else took the port, most likely.
+            postgres.port = free_port();
+        }
+        panic!("PostgreSQL did not start:\n{}", tail(&postgres.log()));
+    }
+
+    /// The URL of one of its databases; `postgres` is always there.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://scanfence:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Ends every session and transaction, stops, and starts again on the same port.
+    pub async fn restart_fast(&mut self) {
+        let mut server = self.server.take().expect("it runs");
+        guard::signal(guard::pid_of(&server), Signal::INT);
+        eventually("PostgreSQL stops", SOON, async || server.try_wait().expect("it is ours")).await;
+        self.start_again().await;
+    }
+
+    /// Kills all its processes at once, as a crash of the machine would (but for the disk,
+    /// whose cache survives).
+    pub async fn kill9(&mut self) {
+        let mut server = self.server.take().expect("it runs");
+        let postmaster = guard::pid_of(&server);
+        // Stopped first, so that none starts or ends another meanwhile.
+        let children = stop_all(postmaster);
+        for pid in children.iter().copied().chain([postmaster]) {
+            guard::signal(pid, Signal::KILL);
+        }
+        server.wait().expect("it is ours");
+        eventually("PostgreSQL's processes end", SOON, async || {
+            children.iter().all(|&pid| !guard::runs(pid)).then_some(())
+        })
+        .await;
+    }
+
+    /// Starts on the same port, after [`Postgres::kill9`]; recovers from its log first.
+    pub async fn start_again(&mut self) {
+        assert!(self.server.is_none(), "it runs already");
+        assert!(self.run().await, "PostgreSQL did not start again:\n{}", tail(&self.log()));
+    }
+
+    /// Stops all its processes where they stand (SIGSTOP): connections stay, nobody answers.
+    pub fn pause(&self) {
+        stop_all(self.postmaster());
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self) {
+        resume_all(self.postmaster());
+    }
+
+    fn postmaster(&self) -> rustix::process::Pid {
+        guard::pid_of(self.server.as_ref().expect("it runs"))
+    }
+
+    fn init(&self) {
+        let folder = self.folder.path();
+        // The server's user may be another one, who has to get through and write.
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).expect("the folder is ours");
+        for (name, content) in [("password", self.password.as_str()), ("log", "")] {
+            std::fs::write(folder.join(name), content).expect("the folder is ours");
+            own(&folder.join(name));
+        }
+        std::fs::create_dir(folder.join("data")).expect("the folder is ours");
+        own(&folder.join("data"));
+        let made = self
+            .command("initdb")
+            .args(["--username=scanfence", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"])
+            // Nothing of value yet; the server itself syncs whatever it acknowledges.
+            .args(["--no-sync", "--no-instructions", "--pwfile"])
+            .arg(folder.join("password"))
+            .arg("--pgdata")
+            .arg(folder.join("data"))
+            .output()
+            .expect("initdb can be run");
+        assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// Starts the server and waits until it answers; false where it ended instead.
+    async fn run(&mut self) -> bool {
+        let log =
+            std::fs::OpenOptions::new().append(true).open(self.folder.path().join("log")).expect("the log is ours");
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.folder.path().join("data"));
+        command.args(["-h", "127.0.0.1", "-c", "unix_socket_directories="]).args(["-p", &self.port.to_string()]);
+        for (name, value) in &self.settings {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+        let mut server = command.spawn().expect("postgres can be run");
+        let url = self.url("postgres");
+        let answers = eventually("PostgreSQL answers", SOON, async || {
+            if server.try_wait().expect("it is ours").is_some() {
+                return Some(false);
+            }
+            execute(&url, "select 1").await.is_ok().then_some(true)
+        })
+        .await;
+        if answers {
+            self.server = Some(server);
+        }
+        answers
+    }
+
+    /// One of PostgreSQL's programs; it refuses to run as root.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.current_dir("/").stdin(Stdio::null()).env_clear().process_group(0);
+        if let Some((user, group)) = unprivileged() {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        let postmaster = guard::pid_of(&server);
+        resume_all(postmaster);
+        // On QUIT it ends its children at once and frees its shared memory.
+        guard::signal(postmaster, Signal::QUIT);
+        let _ = server.wait();
+        if std::thread::panicking() {
+            eprintln!("--- PostgreSQL's log\n{}", tail(&self.log()));
+        }
+    }
+}
+
+/// Stops the postmaster, then its children, and names these.
+fn stop_all(postmaster: rustix::process::Pid) -> Vec<rustix::process::Pid> {
+    guard::signal(postmaster, Signal::STOP);
+    let children = guard::children_of(postmaster);
+    for &pid in &children {
+        guard::signal(pid, Signal::STOP);
+    }
+    children
+}
+
+fn resume_all(postmaster: rustix::process::Pid) {
+    for pid in guard::children_of(postmaster).into_iter().chain([postmaster]) {
+        guard::signal(pid, Signal::CONT);
+    }
+}
+
+/// Where the newest PostgreSQL's programs are: PATH (as `./test` sets it) or Debian's place.
+fn programs() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has_all = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
+    let debians = || {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+        let version = versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).max()?;
+        Some(PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))).filter(has_all)
+    };
+    let found = std::env::split_paths(&path).find(has_all).or_else(debians);
+    found.expect("PostgreSQL's initdb and postgres are in no folder of PATH: run ./test, which finds or installs them")
+}
+
+/// A user and group to run a server as, where this is root.
+fn unprivileged() -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
+    let ids = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    let found = ids("postgres").or_else(|| ids("nobody"));
+    Some(found.expect("PostgreSQL refuses to run as root, and there is no user postgres or nobody"))
+}
+
+fn own(path: &Path) {
+    if let Some((user, group)) = unprivileged() {
+        chown(path, Some(user), Some(group)).expect("root may give files away");
+    }
+}

@@ -1,0 +1,176 @@
+//! A network link that can be broken: a TCP proxy on loopback, in the test's own process.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use url::Url;
+
+/// How the link is, for what comes from now on, on old connections and new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Everything passes.
+    Good,
+    /// Everything passes, so much later in either direction.
+    Slow(Duration),
+    /// A black hole: connections are accepted and kept, nothing passes.
+    Stalled,
+    /// Questions pass, answers don't: what was asked is done, and nobody hears of it.
+    AnswersStalled,
+    /// So many more bytes of answers pass on each connection; the next one resets it.
+    AnswersCutAfter(usize),
+    /// Connections are reset: those that are there and those that come.
+    Down,
+}
+
+/// A proxy between a client and a server.
+pub struct Proxy {
+    address: SocketAddr,
+    url: String,
+    link: watch::Sender<Link>,
+    /// Every connection holds one.
+    open: Arc<()>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// A good link to the server of this URL, which names host and port.
+    pub async fn before(url: &str) -> Self {
+        let mut url = Url::parse(url).expect("the server's URL is one");
+        let server = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
+        let address = listener.local_addr().expect("it is bound");
+        url.set_host(Some("127.0.0.1")).expect("a host");
+        url.set_port(Some(address.port())).expect("a port");
+        let (link, seen) = watch::channel(Link::Good);
+        let open = Arc::new(());
+        let accepting = tokio::spawn(accept(listener, server, seen, open.clone()));
+        Self { address, url: url.into(), link, open, accepting }
+    }
+
+    /// The server's URL, by way of this proxy.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Makes the link so from now on.
+    pub fn set(&self, link: Link) {
+        self.link.send_replace(link);
+    }
+
+    /// Resets the connections there are; the link is good for those that come.
+    pub async fn reset(&self) {
+        self.set(Link::Down);
+        super::eventually("connections are reset", super::SOON, async || (self.connections() == 0).then_some(())).await;
+        self.set(Link::Good);
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        Arc::strong_count(&self.open) - 2 // here and where they are accepted
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // The task owns every connection's task.
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, server: String, link: watch::Receiver<Link>, open: Arc<()>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((client, _)) = listener.accept() => {
+                connections.spawn(connection(client, server.clone(), link.clone(), open.clone()));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(mut client: TcpStream, server: String, link: watch::Receiver<Link>, _open: Arc<()>) {
+    let mut until_down = link.clone();
+    let mut to_server = None;
+    let work = async {
+        let server = to_server.insert(TcpStream::connect(server).await?);
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let ((mut asked, mut answer), (mut answered, mut ask)) = (client.split(), server.split());
+        let questions = pass(&mut asked, &mut ask, link.clone(), Way::Question);
+        let answers = pass(&mut answered, &mut answer, link.clone(), Way::Answer);
+        tokio::try_join!(questions, answers).map(|_| ())
+    };
+    let ended: io::Result<()> = tokio::select! {
+        ended = work => ended,
+        _ = until_down.wait_for(|link| *link == Link::Down) => Err(io::ErrorKind::ConnectionReset.into()),
+    };
+    if ended.is_err() {
+        // Without a linger their end is a reset, not a goodbye.
+        for end in [Some(&client), to_server.as_ref()].into_iter().flatten() {
+            let _ = end.set_zero_linger();
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Question,
+    Answer,
+}
+
+/// Passes bytes until their end, as the link allows.
+async fn pass(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    mut link: watch::Receiver<Link>,
+    way: Way,
+) -> io::Result<()> {
+    let mut bytes = vec![0; 16 * 1024];
+    link.mark_changed();
+    let mut left = None;
+    loop {
+        // What was read waits here while the link is stalled.
+        let read = from.read(&mut bytes).await?;
+        let arrived = Instant::now();
+        loop {
+            if link.has_changed().map_err(io::Error::other)? {
+                left = match *link.borrow_and_update() {
+                    Link::AnswersCutAfter(left) if way == Way::Answer => Some(left),
+                    _ => None,
+                };
+            }
+            let now = *link.borrow();
+            match now {
+                Link::Stalled => {}
+                Link::AnswersStalled if way == Way::Answer => {}
+                Link::Slow(delay) => break sleep_until(arrived + delay).await,
+                Link::Good | Link::AnswersStalled | Link::AnswersCutAfter(_) | Link::Down => break,
+            }
+            link.changed().await.map_err(io::Error::other)?;
+            link.mark_changed();
+        }
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        let passing = left.unwrap_or(read).min(read);
+        to.write_all(&bytes[..passing]).await?;
+        if passing < read {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        left = left.map(|left| left - passing);
+    }
+}

@@ -1,0 +1,782 @@
+//! The traps of counting, each sprung on purpose, on both stores: leases that lie,
+//! connections that break with the outcome unknown, rows that lag their log, requests that
+//! the store refuses for ever, rivals that are faster.
+
+mod stage;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use scanfence::counting::{Answer, Committer, Counter as _, Intake, Settings, Unsettled};
+use scanfence::domain::decide::Facts;
+use scanfence::domain::ids::{Fence, Owner, Principal, Quantity, RequestId, Revision, Stamp, WorkOrderNumber};
+use scanfence::domain::request::{Ask, Counter, Request};
+use scanfence::domain::time::Timestamp;
+use scanfence::domain::update::Update;
+use scanfence::domain::work_order::{BarcodePolicy, Edit, EditRefusal, Fresh, Plan, Precondition, WorkOrder};
+use scanfence::lease::local::LocalLease;
+use scanfence::lease::row_lock::RowsAlone;
+use scanfence::lease::{self, Health, Held, Lease, Standing, Unreachable};
+use scanfence::store::postgres::{self, PostgresStore};
+use scanfence::store::sqlite::{SqliteStore, folder};
+use scanfence::store::{
+    BarcodeQuery, Batch, Edited, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
+};
+use scanfence::telemetry::Metrics;
+use sqlx::{AssertSqlSafe, Connection as _};
+use stage::audit::{assert_audit, audit, log_of};
+use stage::postgres::{Database, Postgres};
+use stage::{SOON, eventually, unique};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// A database of either kind, which any number of stores open.
+enum Ground {
+    Sqlite(TempDir),
+    Postgres(Database),
+}
+
+impl Ground {
+    async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        folder::migrate(folder.path()).await.unwrap();
+        Self::Sqlite(folder)
+    }
+
+    async fn postgres() -> Self {
+        let database = Database::fresh().await;
+        postgres::migrate(database.url()).await.unwrap();
+        Self::Postgres(database)
+    }
+
+    /// Another store on it, as another replica would open.
+    async fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Sqlite(folder) => Arc::new(SqliteStore::open(folder.path()).await.unwrap()),
+            Self::Postgres(database) => Arc::new(PostgresStore::open(database.url()).await.unwrap()),
+        }
+    }
+
+    /// Runs a statement behind the service's back.
+    async fn execute(&self, statement: &str) {
+        let statement = sqlx::raw_sql(AssertSqlSafe(statement));
+        match self {
+            Self::Sqlite(folder) => {
+                let url = format!("sqlite://{}", folder.path().join("scanfence.db").display());
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                statement.execute(&mut connection).await.unwrap();
+            }
+            Self::Postgres(database) => {
+                statement.execute(&mut database.connect().await).await.unwrap();
+            }
+        }
+    }
+}
+
+/// Runs one test on both stores.
+macro_rules! on_both_stores {
+    ($($(#[$doc:meta])* async fn $name:ident($ground:ident: Ground) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            async fn check($ground: Ground) $body
+
+            $(#[$doc])*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                check(Ground::sqlite().await).await;
+            }
+
+            $(#[$doc])*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgresql() {
+                check(Ground::postgres().await).await;
+            }
+        }
+    )*};
+}
+
+/// One process as far as counting goes.
+struct Replica {
+    intake: Intake,
+    committer: Committer,
+    metrics: Arc<Metrics>,
+}
+
+impl Replica {
+    fn start(store: Arc<dyn Store>, lease: Arc<dyn Lease>) -> Self {
+        Self::with(store, lease, Settings::default())
+    }
+
+    fn with(store: Arc<dyn Store>, lease: Arc<dyn Lease>, settings: Settings) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let (committer, intake) = Committer::start(store, lease, Arc::clone(&metrics), settings);
+        Self { intake, committer, metrics }
+    }
+
+    fn local(store: Arc<dyn Store>) -> Self {
+        Self::start(store, Arc::new(LocalLease::new(owner())))
+    }
+
+    async fn count(&self, request: Request) -> Answer {
+        self.count_all(vec![request]).await.remove(0)
+    }
+
+    async fn count_all(&self, requests: Vec<Request>) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for receiver in self.intake.submit(requests, &Principal::named("loopback")) {
+            let answer = tokio::time::timeout(SOON, receiver).await.expect("every request is answered in time");
+            answers.push(answer.expect("every request is answered"));
+        }
+        answers
+    }
+
+    async fn stop(self) {
+        self.committer.stop(SOON).await.unwrap();
+    }
+}
+
+fn owner() -> Owner {
+    Owner::named(&unique("owner-"))
+}
+
+fn fresh() -> Fresh {
+    Fresh {
+        stamp: Stamp(rand::random()),
+        revision: Revision(rand::random()),
+        now: Timestamp::parse("2026-01-03T01:16:54.131Z").unwrap(),
+    }
+}
+
+async fn work_order(store: &Arc<dyn Store>, prefix: &str) -> WorkOrderNumber {
+    let number = WorkOrderNumber::parse(&unique(prefix)).unwrap();
+    let plan = Plan {
+        planned_quantity: Quantity::new(100).unwrap(),
+        over_plan_allowance: None,
+        barcode_policy: BarcodePolicy::Once,
+        product_code: None,
+        product_name: None,
+        line: None,
+    };
+    store.edit(&number, &Edit::Plan(plan), &Precondition::None, fresh()).await.unwrap().unwrap();
+    number
+}
+
+fn scan(number: &WorkOrderNumber, id: &str) -> Request {
+    Request {
+        request_id: RequestId::parse(id).unwrap(),
+        work_order: number.clone(),
+        counter: Counter::Input,
+        ask: Ask::Scan { quantity: Quantity::new(1).unwrap(), barcode: None },
+        step: Default::default(),
+        station: None,
+        terminal: None,
+        operator: None,
+        note: None,
+        scanned_at: None,
+    }
+}
+
+fn counted(answer: &Answer) -> &Arc<Update> {
+    match answer {
+        Answer::Decided { update, .. } if update.code.is_none() => update,
+        other => panic!("not counted: {other:?}"),
+    }
+}
+
+fn unsettled(answer: &Answer) -> Unsettled {
+    match answer {
+        Answer::Unsettled(why) => *why,
+        other => panic!("settled: {other:?}"),
+    }
+}
+
+/// A lease that is granted to everybody, always, under one and the same fence or under
+/// ever new ones.
+struct LyingLease {
+    owner: Owner,
+    fences: Arc<AtomicI64>,
+    freed: Notify,
+}
+
+#[async_trait]
+impl Lease for LyingLease {
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+    async fn ensure(&self, asks: &[lease::Ask]) -> Vec<Standing> {
+        let grant = |ask: &lease::Ask| {
+            let fence = self.fences.fetch_max(ask.floor.0 + 1, Ordering::AcqRel).max(ask.floor.0 + 1);
+            Standing::Held(Held { fence: Fence(fence), until: None })
+        };
+        asks.iter().map(grant).collect()
+    }
+    async fn settle(&self, _done: &[WorkOrderNumber]) {}
+    async fn lost(&self, _work_order: &WorkOrderNumber) {}
+    fn freed(&self) -> &Notify {
+        &self.freed
+    }
+    async fn view(&self, _work_order: &WorkOrderNumber) -> Result<Option<lease::View>, Unreachable> {
+        Ok(None)
+    }
+    fn health(&self) -> Health {
+        Health::Good
+    }
+    async fn close(&self) {}
+}
+
+/// What a [`Bent`] store does otherwise.
+#[async_trait]
+trait Bend: Send + Sync + 'static {
+    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
+        inner.write(batch).await
+    }
+    async fn write_locked(
+        &self,
+        inner: &Arc<dyn Store>,
+        wanted: &Wanted,
+        decide: &mut (dyn FnMut(Facts) -> Batch + Send),
+    ) -> Result<Written, StoreError> {
+        inner.write_locked(wanted, decide).await
+    }
+}
+
+/// A store that does as another one, but for its writes.
+struct Bent<B> {
+    inner: Arc<dyn Store>,
+    bend: B,
+}
+
+#[async_trait]
+impl<B: Bend> Store for Bent<B> {
+    async fn load(&self, wanted: &Wanted) -> Result<Facts, StoreError> {
+        self.inner.load(wanted).await
+    }
+    async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
+        self.bend.write(&self.inner, batch).await
+    }
+    async fn write_locked(
+        &self,
+        wanted: &Wanted,
+        decide: &mut (dyn FnMut(Facts) -> Batch + Send),
+    ) -> Result<Written, StoreError> {
+        self.bend.write_locked(&self.inner, wanted, decide).await
+    }
+    async fn edit(
+        &self,
+        number: &WorkOrderNumber,
+        edit: &Edit,
+        precondition: &Precondition,
+        fresh: Fresh,
+    ) -> Result<Result<Edited, EditRefusal>, StoreError> {
+        self.inner.edit(number, edit, precondition, fresh).await
+    }
+    async fn work_order(&self, number: &WorkOrderNumber) -> Result<Option<WorkOrder>, StoreError> {
+        self.inner.work_order(number).await
+    }
+    async fn work_orders(&self, query: &WorkOrderQuery) -> Result<Vec<WorkOrder>, StoreError> {
+        self.inner.work_orders(query).await
+    }
+    async fn updates(&self, query: &UpdateQuery) -> Result<Vec<Update>, StoreError> {
+        self.inner.updates(query).await
+    }
+    async fn updates_of_barcode(&self, query: &BarcodeQuery) -> Result<Vec<Update>, StoreError> {
+        self.inner.updates_of_barcode(query).await
+    }
+    async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
+        self.inner.updates_by_id(ids).await
+    }
+    async fn ready(&self) -> Result<Readiness, StoreError> {
+        self.inner.ready().await
+    }
+    fn epoch(&self) -> u64 {
+        self.inner.epoch()
+    }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+fn broken() -> StoreError {
+    StoreError::Broken("the connection broke, the test says".into())
+}
+
+/// Two replicas, `clients` terminals, `each` scans apiece over the work orders; every
+/// scan goes to both replicas, the second time perhaps while the first is under way.
+async fn crowd(
+    replicas: &[Arc<Replica>],
+    numbers: &[WorkOrderNumber],
+    clients: usize,
+    each: usize,
+) -> Vec<Vec<RequestId>> {
+    let mut terminals = JoinSet::new();
+    for client in 0..clients {
+        let (replicas, numbers) = (replicas.to_vec(), numbers.to_vec());
+        terminals.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for n in 0..each {
+                let place = (client + n) % numbers.len();
+                let request = scan(&numbers[place], &unique("k"));
+                let (first, again) = tokio::join!(
+                    replicas[n % replicas.len()].count(request.clone()),
+                    replicas[(n + 1) % replicas.len()].count(request.clone()),
+                );
+                for answer in [first, again] {
+                    match answer {
+                        Answer::Decided { .. } => acknowledged.push((place, counted(&answer).request_id.clone())),
+                        Answer::Unsettled(_) => {}
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            acknowledged
+        });
+    }
+    let mut acknowledged = vec![Vec::new(); numbers.len()];
+    for (place, id) in terminals.join_all().await.into_iter().flatten() {
+        acknowledged[place].push(id);
+    }
+    acknowledged
+}
+
+/// Opens two replicas whose leases are granted to everybody.
+async fn liars(ground: &Ground, bend: impl Fn(Arc<dyn Store>) -> Arc<dyn Store>) -> Vec<Arc<Replica>> {
+    let fences = Arc::new(AtomicI64::new(1));
+    let mut replicas = Vec::new();
+    for _ in 0..2 {
+        let lease = LyingLease { owner: owner(), fences: Arc::clone(&fences), freed: Notify::new() };
+        let settings = Settings { answer_within: Duration::from_secs(3), ..Settings::default() };
+        replicas.push(Arc::new(Replica::with(bend(ground.store().await), Arc::new(lease), settings)));
+    }
+    replicas
+}
+
+/// A guard switched off: rows are believed to be as they are, whatever was decided upon.
+struct NoGuard;
+
+#[async_trait]
+impl Bend for NoGuard {
+    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
+        let numbers = batch.changes.iter().map(|change| change.row.work_order.clone()).collect();
+        let now = inner.load(&Wanted { work_orders: numbers, ..Wanted::default() }).await?;
+        let mut batch = batch.clone();
+        for change in &mut batch.changes {
+            change.loaded = now.work_orders[&change.row.work_order].stamp;
+            change.tenure = None;
+        }
+        inner.write(&batch).await
+    }
+}
+
+on_both_stores! {
+    async fn pitfall_11_leases_granted_to_everybody_still_count_every_scan_once(ground: Ground) {
+        let store = ground.store().await;
+        let numbers = [work_order(&store, "A").await, work_order(&store, "B").await];
+        let replicas = liars(&ground, |store| store).await;
+        let acknowledged = crowd(&replicas, &numbers, 8, 25).await;
+        for (number, ids) in numbers.iter().zip(&acknowledged) {
+            assert!(!ids.is_empty());
+            assert_audit(&store, number, ids).await;
+            let distinct: HashSet<_> = ids.iter().collect();
+            assert_eq!(log_of(&store, number).await.len(), distinct.len(), "and nothing else is in the log");
+        }
+        let overtaken: u64 = replicas.iter().map(|r| r.metrics.overtaken.get() + r.metrics.fenced_off.get()).sum();
+        assert!(overtaken > 0, "the replicas never met: the test shows nothing");
+    }
+
+    /// The negative control: with the guard off the same audit goes red, so it can.
+    async fn the_audit_goes_red_with_the_guard_switched_off(ground: Ground) {
+        // The last line of defence, the unique seq, would refuse the second writer too.
+        match &ground {
+            Ground::Postgres(_) => ground.execute("alter table update_log drop constraint update_log_work_order_seq_key").await,
+            Ground::Sqlite(_) => ground.execute(
+                "pragma writable_schema = on;
+                 update sqlite_schema set sql = replace(sql, 'unique (work_order, seq)', 'check (seq > 0 or seq is null)')
+                 where name = 'update_log';
+                 delete from sqlite_schema where type = 'index' and tbl_name = 'update_log' and name like '%autoindex%2';
+                 pragma writable_schema = reset;").await,
+        }
+        let store = ground.store().await;
+        let numbers = [work_order(&store, "A").await];
+        let replicas = liars(&ground, |store| Arc::new(Bent { inner: store, bend: NoGuard })).await;
+        let acknowledged = crowd(&replicas, &numbers, 8, 25).await;
+        let wrong = audit(&store, &numbers[0], &acknowledged[0]).await;
+        assert!(!wrong.is_empty(), "nothing guarded the row, and nothing went wrong?");
+    }
+}
+
+/// Writes, and then says that the connection broke: once.
+struct BreaksAfter(AtomicBool);
+
+#[async_trait]
+impl Bend for BreaksAfter {
+    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
+        let written = inner.write(batch).await;
+        if self.0.swap(false, Ordering::AcqRel) { Err(broken()) } else { written }
+    }
+}
+
+/// Says that the connection broke, and writes later: before or after the next write.
+struct WritesLate {
+    late: Mutex<Option<Batch>>,
+    before_the_next: bool,
+    passed: AtomicI64,
+}
+
+#[async_trait]
+impl Bend for WritesLate {
+    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
+        if self.passed.load(Ordering::Acquire) == i64::MIN {
+            self.passed.store(0, Ordering::Release);
+            *self.late.lock().unwrap() = Some(batch.clone());
+            return Err(broken());
+        }
+        let late = self.late.lock().unwrap().take();
+        let run_late = async |late: &Option<Batch>| {
+            if let Some(late) = late {
+                let written = inner.write(late).await;
+                let passed = written.map_or(0, |written| written.passed.len());
+                self.passed.fetch_add(i64::try_from(passed).unwrap(), Ordering::AcqRel);
+            }
+        };
+        if self.before_the_next {
+            run_late(&late).await;
+        }
+        let written = inner.write(batch).await;
+        if !self.before_the_next {
+            run_late(&late).await;
+        }
+        written
+    }
+}
+
+on_both_stores! {
+    async fn pitfall_28_a_connection_lost_during_commit_is_neither_failure_nor_a_second_count(ground: Ground) {
+        let store = ground.store().await;
+        let number = work_order(&store, "W").await;
+        let bent = Bent { inner: ground.store().await, bend: BreaksAfter(AtomicBool::new(true)) };
+        let replica = Replica::local(Arc::new(bent));
+        let answer = replica.count(scan(&number, "k1")).await;
+        assert_eq!(counted(&answer).after.get(), 1);
+        assert_eq!(counted(&replica.count(scan(&number, "k2")).await).after.get(), 2);
+        assert_audit(&store, &number, &[RequestId::parse("k1").unwrap(), RequestId::parse("k2").unwrap()]).await;
+        replica.stop().await;
+    }
+
+    async fn pitfall_50_a_write_that_appears_after_the_load_changes_nothing(ground: Ground) {
+        let store = ground.store().await;
+        for before_the_next in [false, true] {
+            let number = work_order(&store, "W").await;
+            let id = unique("k");
+            let bend = WritesLate { late: Mutex::default(), before_the_next, passed: AtomicI64::new(i64::MIN) };
+            let bent = Arc::new(Bent { inner: ground.store().await, bend });
+            let replica = Replica::local(Arc::clone(&bent) as Arc<dyn Store>);
+            let answer = replica.count(scan(&number, &id)).await;
+            assert_eq!(counted(&answer).after.get(), 1);
+            assert_eq!(bent.bend.passed.load(Ordering::Acquire), i64::from(before_the_next), "one of the two writes passed");
+            assert_audit(&store, &number, &[RequestId::parse(&id).unwrap()]).await;
+            replica.stop().await;
+        }
+    }
+
+    async fn a_row_that_lags_its_log_is_quarantined_and_its_neighbours_count(ground: Ground) {
+        let store = ground.store().await;
+        let (bad, good) = (work_order(&store, "BAD").await, work_order(&store, "GOOD").await);
+        let replica = Replica::local(ground.store().await);
+        counted(&replica.count(scan(&bad, "k1")).await);
+        // As a restore of one table alone would leave it.
+        ground.execute(&format!("update work_orders set seq = 0, input_quantity = 0, stamp = 77 where work_order = '{bad}'")).await;
+        let answers = replica.count_all(vec![scan(&bad, "k2"), scan(&good, "k3"), scan(&bad, "k4"), scan(&good, "k5")]).await;
+        assert_eq!(unsettled(&answers[0]), Unsettled::WorkOrderQuarantined);
+        counted(&answers[1]);
+        unsettled(&answers[2]);
+        counted(&answers[3]);
+        assert_eq!(unsettled(&replica.count(scan(&bad, "k6")).await), Unsettled::WorkOrderQuarantined);
+        assert_eq!(log_of(&store, &bad).await.len(), 1, "nothing more was counted for it");
+        replica.stop().await;
+    }
+}
+
+/// Refuses every batch that holds an id with `poison` in it, for ever.
+struct Refuses;
+
+fn check_poison(batch: &Batch) -> Result<(), StoreError> {
+    let poisoned = |update: &Arc<Update>| update.request_id.as_str().contains("poison");
+    match batch.changes.iter().flat_map(|change| &change.updates).any(poisoned) {
+        true => Err(StoreError::Refused("a value that the store never takes, the test says".into())),
+        false => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Bend for Refuses {
+    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
+        check_poison(batch)?;
+        inner.write(batch).await
+    }
+    async fn write_locked(
+        &self,
+        inner: &Arc<dyn Store>,
+        wanted: &Wanted,
+        decide: &mut (dyn FnMut(Facts) -> Batch + Send),
+    ) -> Result<Written, StoreError> {
+        let mut refused = Ok(());
+        let mut checked = |facts: Facts| {
+            let batch = decide(facts);
+            refused = check_poison(&batch);
+            if refused.is_ok() { batch } else { Batch::default() }
+        };
+        let written = inner.write_locked(wanted, &mut checked).await;
+        refused.and(written)
+    }
+}
+
+/// Answers slowly, as over a bad line.
+struct Slow(Duration);
+
+#[async_trait]
+impl Bend for Slow {
+    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
+        tokio::time::sleep(self.0).await;
+        inner.write(batch).await
+    }
+}
+
+on_both_stores! {
+    async fn a_request_that_the_store_refuses_for_ever_leaves_the_rest_of_its_batch_counted(ground: Ground) {
+        let store = ground.store().await;
+        let (a, b) = (work_order(&store, "A").await, work_order(&store, "B").await);
+        let replica = Replica::local(Arc::new(Bent { inner: ground.store().await, bend: Refuses }));
+        let mut requests: Vec<Request> =
+            (0..40).map(|n| scan(if n % 2 == 0 { &a } else { &b }, &format!("k{n}"))).collect();
+        requests[17].request_id = RequestId::parse("poison").unwrap();
+        // Terminals of their own, so that they are no chain.
+        for (n, request) in requests.iter_mut().enumerate() {
+            request.terminal = Some(format!("t{n}"));
+        }
+        let answers = replica.count_all(requests).await;
+        for (n, answer) in answers.iter().enumerate() {
+            match n {
+                17 => assert_eq!(unsettled(answer), Unsettled::StorageUnavailable),
+                _ => drop(counted(answer)),
+            }
+        }
+        assert_audit(&store, &a, &[]).await;
+        assert_audit(&store, &b, &[]).await;
+        replica.stop().await;
+    }
+
+    async fn later_items_of_a_terminal_wait_for_an_earlier_one_that_is_unsettled(ground: Ground) {
+        let store = ground.store().await;
+        let number = work_order(&store, "A").await;
+        let replica = Replica::local(Arc::new(Bent { inner: ground.store().await, bend: Refuses }));
+        let answers = replica.count_all(vec![scan(&number, "k1"), scan(&number, "poison"), scan(&number, "k3")]).await;
+        counted(&answers[0]);
+        assert_eq!(unsettled(&answers[1]), Unsettled::StorageUnavailable);
+        assert_eq!(unsettled(&answers[2]), Unsettled::EarlierItemPending);
+        assert_eq!(log_of(&store, &number).await.len(), 1);
+        replica.stop().await;
+    }
+
+    async fn pitfall_42_a_slower_replica_without_redis_gets_its_turn(ground: Ground) {
+        let store = ground.store().await;
+        let number = work_order(&store, "HOT").await;
+        let fast = Arc::new(Replica::start(ground.store().await, Arc::new(RowsAlone::new(owner()))));
+        let slow = Bent { inner: ground.store().await, bend: Slow(Duration::from_millis(5)) };
+        let slow = Replica::start(Arc::new(slow), Arc::new(RowsAlone::new(owner())));
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut rivals = JoinSet::new();
+        for _ in 0..8 {
+            let (fast, number, stop) = (Arc::clone(&fast), number.clone(), Arc::clone(&stop));
+            rivals.spawn(async move {
+                while !stop.load(Ordering::Acquire) {
+                    counted(&fast.count(scan(&number, &unique("f"))).await);
+                }
+            });
+        }
+        for n in 0..30 {
+            counted(&slow.count(scan(&number, &format!("s{n}"))).await);
+        }
+        stop.store(true, Ordering::Release);
+        rivals.join_all().await;
+        assert_audit(&store, &number, &[]).await;
+        slow.stop().await;
+    }
+
+    async fn pitfall_20_work_orders_and_ids_in_opposite_orders_never_deadlock(ground: Ground) {
+        let store = ground.store().await;
+        let (a, b) = (work_order(&store, "A").await, work_order(&store, "B").await);
+        let replicas = liars(&ground, |store| store).await;
+        for round in 0..60 {
+            // The same two ids, each under another work order on the other side: one of
+            // each is counted, the other is the same key for another request.
+            let ids = [format!("x{round}"), format!("y{round}")];
+            let (left, right) = tokio::join!(
+                replicas[0].count_all(vec![scan(&a, &ids[0]), scan(&b, &ids[1])]),
+                replicas[1].count_all(vec![scan(&b, &ids[0]), scan(&a, &ids[1])]),
+            );
+            for (one, other) in left.iter().zip(&right) {
+                let decided = [one, other].iter().filter(|answer| matches!(answer, Answer::Decided { .. })).count();
+                let reused = [one, other].iter().filter(|answer| matches!(answer, Answer::KeyReused { .. })).count();
+                assert_eq!((decided, reused), (1, 1), "{one:?} {other:?}");
+            }
+        }
+        for number in [&a, &b] {
+            assert_audit(&store, number, &[]).await;
+        }
+        if let Ground::Postgres(database) = &ground {
+            let deadlocks: i64 = sqlx::query_scalar("select deadlocks from pg_stat_database where datname = current_database()")
+                .fetch_one(&mut database.connect().await)
+                .await
+                .unwrap();
+            assert_eq!(deadlocks, 0);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_kept_over_a_restart_of_postgresql_are_dropped() {
+    let mut server = Postgres::start(&[]).await;
+    let url = server.url("postgres");
+    postgres::migrate(&url).await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url).await.unwrap());
+    let number = work_order(&store, "W").await;
+    let replica = Replica::local(Arc::new(PostgresStore::open(&url).await.unwrap()));
+    let mut acknowledged = Vec::new();
+    for round in 0..4 {
+        let ids = [format!("a{round}"), format!("b{round}")];
+        for id in &ids {
+            counted(&replica.count(scan(&number, id)).await);
+            acknowledged.push(RequestId::parse(id).unwrap());
+        }
+        match round % 2 {
+            0 => server.restart_fast().await,
+            _ => {
+                server.kill9().await;
+                server.start_again().await;
+            }
+        }
+    }
+    let answer = replica.count(scan(&number, "a0")).await;
+    assert!(matches!(answer, Answer::Decided { replayed: true, .. }), "{answer:?}");
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url).await.unwrap());
+    assert_audit(&store, &number, &acknowledged).await;
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_19_a_process_stopped_inside_its_transaction_blocks_nobody_for_long() {
+    let database = Database::fresh().await;
+    postgres::migrate(database.url()).await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(database.url()).await.unwrap());
+    let number = work_order(&store, "W").await;
+    // The stopped process: it holds the row, as the row-locked lane does, and says nothing.
+    let stopped: Arc<dyn Store> = Arc::new(PostgresStore::open(database.url()).await.unwrap());
+    let held = Arc::new(Notify::new());
+    let (locked, number_held) = (Arc::clone(&held), number.clone());
+    let hang = tokio::task::spawn(async move {
+        let wanted = Wanted { work_orders: vec![number_held], ..Wanted::default() };
+        let mut decide = |_: Facts| {
+            locked.notify_one();
+            // Blocks its worker thread, as SIGSTOP would.
+            std::thread::sleep(Duration::from_secs(4));
+            Batch::default()
+        };
+        stopped.write_locked(&wanted, &mut decide).await
+    });
+    held.notified().await;
+    let replica = Replica::start(ground_store(&database).await, Arc::new(RowsAlone::new(owner())));
+    counted(&replica.count(scan(&number, "k")).await);
+    assert!(hang.await.unwrap().is_err(), "the server ended the session that held the row");
+    assert_audit(&store, &number, &[]).await;
+    replica.stop().await;
+}
+
+async fn ground_store(database: &Database) -> Arc<dyn Store> {
+    Arc::new(PostgresStore::open(database.url()).await.unwrap())
+}
+
+/// The guarded write as it is planned on the committer's connections.
+async fn plan_of_the_write(database: &Database) -> String {
+    let mut connection = database.connect().await;
+    let prepare = format!("prepare guarded as {}", include_str!("../src/store/postgres/write.sql"));
+    sqlx::raw_sql("set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await.unwrap();
+    let nulls = vec!["null"; 55].join(", ");
+    let explain = format!("explain (costs off) execute guarded({nulls})");
+    let lines: Vec<String> =
+        sqlx::query_scalar(AssertSqlSafe(explain)).persistent(false).fetch_all(&mut connection).await.unwrap();
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn pitfall_41_rows_are_locked_in_the_order_of_the_array_whatever_the_planner_would_like() {
+    let database = Database::fresh().await;
+    postgres::migrate(database.url()).await.unwrap();
+    let plan = plan_of_the_write(&database).await;
+    let locked = plan.split("CTE locked").nth(1).and_then(|rest| rest.split("CTE gate").next()).expect(&plan);
+    let order = ["Nested Loop", "CTE Scan on wanted", "LockRows", "Index Scan using work_orders_pkey"];
+    let places: Vec<_> =
+        order.iter().map(|node| locked.find(node).unwrap_or_else(|| panic!("{node}: {plan}"))).collect();
+    assert!(places.is_sorted(), "{plan}");
+    assert!(!locked.contains("Hash") && !locked.contains("Merge") && !locked.contains("Sort"), "{plan}");
+}
+
+#[tokio::test]
+async fn pitfall_47_no_statement_of_counting_scans_a_table() {
+    let database = Database::fresh().await;
+    postgres::migrate(database.url()).await.unwrap();
+    let plan = plan_of_the_write(&database).await;
+    for table in ["work_orders", "update_log", "barcode_claims"] {
+        assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn pitfall_46_a_scan_rewrites_its_work_order_within_the_page() {
+    let ground = Ground::postgres().await;
+    let store = ground.store().await;
+    let number = work_order(&store, "W").await;
+    let replica = Replica::local(ground.store().await);
+    for n in 0..200 {
+        counted(&replica.count(scan(&number, &format!("k{n}"))).await);
+    }
+    replica.stop().await;
+    let Ground::Postgres(database) = &ground else { unreachable!("it was made as one") };
+    let mut connection = database.connect().await;
+    let (updated, hot) = eventually("the statistics arrive", SOON, async || {
+        let counts: (i64, i64) =
+            sqlx::query_as("select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relname = 'work_orders'")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+        (counts.0 >= 200).then_some(counts)
+    })
+    .await;
+    assert!(hot * 10 >= updated * 9, "only {hot} of {updated} updates stayed within their page");
+}
+
+#[tokio::test]
+async fn pitfall_49_key_columns_are_compared_by_byte() {
+    let database = Database::fresh().await;
+    postgres::migrate(database.url()).await.unwrap();
+    let others: Vec<(String, String)> = sqlx::query_as(
+        "select c.relname::text, a.attname::text
+         from pg_index i
+         join pg_class c on c.oid = i.indrelid
+         join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey)
+         where c.relname in ('work_orders', 'update_log', 'barcode_claims')
+           and a.attcollation <> 0 and a.attcollation <> '\"C\"'::regcollation",
+    )
+    .fetch_all(&mut database.connect().await)
+    .await
+    .unwrap();
+    assert_eq!(others, [], "indexed text whose order a new C library could change");
+}
