@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ChildStderr, Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use scanfence_bench::processes::{self, Watched};
 use scanfence_bench::results::{Cell, Check, GENERATOR, Latency, Phase, histogram, record};
@@ -56,8 +58,9 @@ struct Args {
     processes: Vec<Watched>,
 }
 
-/// pgbench runs on for this long after the measured part, so that its connecting is outside.
-const MARGIN: Duration = Duration::from_secs(1);
+/// pgbench runs on for this long after the warm-up and the measured part: its first report
+/// of progress, with which they begin, comes a second after its start.
+const MARGIN: Duration = Duration::from_secs(2);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -117,13 +120,19 @@ fn stretch(args: &Args, rate: Option<f64>) -> anyhow::Result<(Phase, u64)> {
         .arg(format!("--client={}", args.connections))
         .arg(format!("--jobs={}", args.connections.min(2)))
         .arg(format!("--time={whole}"))
+        .arg("--progress=1")
+        .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stdin(Stdio::null());
+        .stderr(Stdio::piped());
     if let Some(rate) = rate {
+        ensure!(rate > 0.0, "not one transaction in the first stretch: no rate for the second");
         command.arg(format!("--rate={rate}"));
     }
     let mut pgbench = command.arg(&args.database_url).spawn().context("starting pgbench")?;
-    let (start, clock) = (Instant::now(), SystemTime::now());
+    let stderr = pgbench.stderr.take().context("pgbench without stderr")?;
+    // To connect, with many clients, may take longer than the warm-up.
+    let Some(start) = first_progress(stderr) else { bail!("pgbench: {}", pgbench.wait()?) };
+    let clock = SystemTime::now();
     let mut watched = args.processes.clone();
     watched.push(Watched { name: GENERATOR.to_owned(), pid: pgbench.id() });
     let watching = processes::watch(watched, start + warm_up, start + warm_up + length);
@@ -157,6 +166,23 @@ fn stretch(args: &Args, rate: Option<f64>) -> anyhow::Result<(Phase, u64)> {
         processes,
     };
     Ok((phase, all))
+}
+
+/// When pgbench first reported progress; `None` if it ended before. Whatever else it says is passed on.
+fn first_progress(stderr: ChildStderr) -> Option<Instant> {
+    let (seen, first) = mpsc::channel();
+    // Not joined: it ends with pgbench, whose end is waited for.
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if line.starts_with("progress:") {
+                // Only the first is waited for; the others find nobody.
+                let _ = seen.send(Instant::now());
+            } else {
+                eprintln!("{line}");
+            }
+        }
+    });
+    first.recv().ok()
 }
 
 /// When a transaction ended, since 1970, and how long it took (with a rate: since it was due).
