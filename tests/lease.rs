@@ -282,22 +282,25 @@ async fn the_process_starts_without_redis_and_finds_it_when_it_comes() {
 async fn a_lease_is_handed_over_to_the_one_that_waits() {
     let redis = Redis::start();
     let [a, b, c] = ["a", "b", "c"].map(|owner| Replica::start(&redis.url(), owner, LONG));
-    a.hold("P1", 0).await;
-    assert_eq!(b.ask("P1", 0).await, Standing::Busy);
-    eventually("the ask is heard", async || {
-        a.settle("P1").await;
-        a.counted("handed_over") == 1
-    })
-    .await;
-    assert_eq!(redis.ask(&["EXISTS", "scanfence:{P1}:waiting"]), "0", "nobody waits any more");
-    let reserved = redis.ask(&["GET", "scanfence:{P1}:lease"]) == "b reserved";
-    let others = [a.ask("P1", 0).await, c.ask("P1", 0).await];
-    let standing = b.ask("P1", 0).await;
-    // On a very slow machine the reservation may have lapsed by now.
-    if reserved && redis.ask(&["GET", "scanfence:{P1}:lease"]).starts_with("b ") {
-        assert_eq!(others, [Standing::Busy, Standing::Busy]);
-        assert_eq!(fence(&standing), Fence(2));
+    // On a machine that dozes a reservation may lapse before we look.
+    let kept = async |work_order: &str, handed_over: u64| {
+        a.hold(work_order, 0).await;
+        assert_eq!(b.ask(work_order, 0).await, Standing::Busy);
+        eventually("the ask is heard", async || {
+            a.settle(work_order).await;
+            a.counted("handed_over") == handed_over
+        })
+        .await;
+        let others = [a.ask(work_order, 0).await, c.ask(work_order, 0).await];
+        let waited = b.ask(work_order, 0).await;
+        others == [Standing::Busy, Standing::Busy] && matches!(waited, Standing::Held(held) if held.fence == Fence(2))
+    };
+    for turn in 1..=10 {
+        if kept(&format!("P{turn}"), turn).await {
+            return;
+        }
     }
+    panic!("none of ten leases was kept for the one that waited");
 }
 
 #[tokio::test]
@@ -321,7 +324,8 @@ async fn a_reservation_lapses_when_the_one_that_waited_is_gone() {
 async fn the_holder_between_batches_hands_over_at_once_and_the_waiter_is_told() {
     let redis = Redis::start();
     let [a, b] = ["a", "b"].map(|owner| Replica::start(&redis.url(), owner, LONG));
-    for turn in 0..20 {
+    let mut waits = Vec::new();
+    for turn in 0..21 {
         let (holder, waiter) = if turn % 2 == 0 { (&a, &b) } else { (&b, &a) };
         holder.hold("P1", 0).await;
         holder.settle("P1").await;
@@ -331,8 +335,12 @@ async fn the_holder_between_batches_hands_over_at_once_and_the_waiter_is_told() 
                 assert!(start.elapsed() < 400 * MS, "turn {turn}: {:?}", start.elapsed());
                 let _ = tokio::time::timeout(400 * MS, waiter.lease.freed().notified()).await;
             }
+            waits.push(start.elapsed());
         }
     }
+    waits.sort();
+    let median = waits[waits.len() / 2];
+    assert!(median < 25 * MS, "by a hint, not by looking now and then: {waits:?}");
 }
 
 /// Works on `work_order` batch by batch for a while; the batches made and the longest wait.
@@ -349,7 +357,7 @@ async fn work(replica: Replica, work_order: &str, time: Duration) -> (u64, Durat
                 last = Instant::now();
             }
             Standing::Busy => {
-                let _ = tokio::time::timeout(100 * MS, replica.lease.freed().notified()).await;
+                let _ = tokio::time::timeout(1000 * MS, replica.lease.freed().notified()).await;
             }
             standing @ (Standing::RowLock | Standing::Unavailable) => panic!("{standing:?}"),
         }
@@ -449,8 +457,7 @@ async fn sentinel_names_the_master_and_after_a_failover_the_new_one() {
     let fence = b.hold("P2", 41).await;
     assert_eq!(fence, Fence(42));
     assert_eq!(sentinel.replica.ask(&["GET", "scanfence:{P2}:lease"]), "b 42");
-    a.lease.close().await;
-    assert!(b.hold("P1", 1).await > Fence(1));
+    assert!(b.hold("P1", 1).await > Fence(1), "the new master is told what the old one could not be");
 }
 
 #[tokio::test]

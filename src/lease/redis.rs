@@ -148,7 +148,7 @@ impl Lease for RedisLease {
     }
 
     async fn lost(&self, work_order: &WorkOrderNumber) {
-        if self.core.table().lost(work_order) {
+        if self.core.table().lost(work_order, Instant::now()) {
             self.core.metrics.lease("lost");
             info!(%work_order, "lease lost: a newer fence has written");
         }
@@ -296,18 +296,30 @@ impl Core {
         standings
     }
 
-    /// Releases in Redis what memory has dropped. What can't be released runs out by itself.
+    /// Releases in Redis what memory has dropped; what can't be told now is left to the keeper.
     async fn release(&self, names: Vec<Name>) {
         if names.is_empty() {
             return;
         }
-        let parts: Vec<Part> =
-            names.into_iter().map(|(work_order, fence)| (work_order, vec![fence.to_string()])).collect();
+        let part = |(work_order, fence): &Name| -> Part { (work_order.clone(), vec![fence.to_string()]) };
+        let parts: Vec<Part> = names.iter().map(part).collect();
         let shared = [self.owner.to_string(), millis(RESERVED)];
-        let Some(outcome) = self.call(&self.scripts.release, &shared, &parts).await else { return };
-        let handed_over =
-            outcome.answers.iter().flatten().filter(|answer| matches!(&answer[..], [word, _] if word == "handed over"));
-        self.count("handed_over", handed_over.count() as u64);
+        let outcome = self.call(&self.scripts.release, &shared, &parts).await;
+        let mut answers = outcome.map(|outcome| outcome.answers).unwrap_or_default();
+        answers.resize(names.len(), None);
+        let (now, mut handed_over) = (Instant::now(), 0);
+        let mut table = self.table();
+        for (name, answer) in names.into_iter().zip(answers) {
+            match answer {
+                Some(answer) => {
+                    table.told(&name);
+                    handed_over += u64::from(answer.first().is_some_and(|word| word == "handed over"));
+                }
+                None => table.give_up(name, now),
+            }
+        }
+        drop(table);
+        self.count("handed_over", handed_over);
     }
 
     /// Runs a script unless the breaker is open (`None`), and tells the breaker what came of it.

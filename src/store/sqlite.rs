@@ -81,8 +81,8 @@ impl SqliteStore {
     }
 
     /// Lends the writer with a transaction begun that no other writer can begin beside.
-    async fn begin(&self) -> Result<Lent<'_, SqliteConnection>, StoreError> {
-        let mut lent = self.writer.lend(LEND_LIMIT).await?;
+    async fn begin(&self, patience: Duration) -> Result<Lent<'_, SqliteConnection>, StoreError> {
+        let mut lent = self.writer.lend(patience).await?;
         match run(lent.get(), statements::BEGIN).await {
             Ok(()) => Ok(lent),
             Err(error) => {
@@ -170,24 +170,21 @@ impl SqliteStore {
         committed.is_some_and(|at| at.elapsed() < PROOF_AGE)
     }
 
-    /// Whether the file takes a write: after trouble, by writing to it.
+    /// Whether the file takes a write: after trouble, by writing to it. Never cut off in
+    /// the middle, which would cost the counting path its connection.
     async fn takes_writes(&self) -> bool {
         if self.wrote_lately() {
             return true;
         }
-        let probe = async {
-            let mut lent = self.begin().await?;
-            let probed = match self.suspect.load(Ordering::Relaxed) {
-                true => run(lent.get(), statements::WRITE_ONE_PAGE).await,
-                false => Ok(()),
-            };
-            self.finish(lent, probed.map_err(Failure::Sql)).await
+        let Ok(mut lent) = self.begin(READY_LIMIT).await else {
+            // The writer is at work, or the file is busy; unless it was done just now.
+            return self.wrote_lately();
         };
-        match timeout(READY_LIMIT, probe).await {
-            Ok(Ok(())) => true,
-            // It may have become free of a long write, or be in the midst of one.
-            Ok(Err(_)) | Err(_) => self.wrote_lately(),
-        }
+        let probed = match self.suspect.load(Ordering::Relaxed) {
+            true => run(lent.get(), statements::WRITE_ONE_PAGE).await,
+            false => Ok(()),
+        };
+        self.finish(lent, probed.map_err(Failure::Sql)).await.is_ok()
     }
 }
 
@@ -220,7 +217,7 @@ impl Store for SqliteStore {
 
     async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
         limited(async {
-            let mut lent = self.begin().await?;
+            let mut lent = self.begin(LEND_LIMIT).await?;
             let written = write(lent.get(), batch).await;
             self.finish(lent, written).await
         })
@@ -234,7 +231,7 @@ impl Store for SqliteStore {
         decide: &mut (dyn FnMut(Facts) -> Batch + Send),
     ) -> Result<Written, StoreError> {
         limited(async {
-            let mut lent = self.begin().await?;
+            let mut lent = self.begin(LEND_LIMIT).await?;
             let written = match load(lent.get(), wanted).await {
                 Ok(facts) => {
                     let batch = decide(facts);
@@ -255,7 +252,7 @@ impl Store for SqliteStore {
         fresh: Fresh,
     ) -> Result<Result<Edited, EditRefusal>, StoreError> {
         limited(async {
-            let mut lent = self.begin().await?;
+            let mut lent = self.begin(LEND_LIMIT).await?;
             let edited = apply(lent.get(), number, edit, precondition, fresh).await;
             self.finish(lent, edited).await
         })
@@ -667,4 +664,87 @@ async fn change_rows(
     let mut bound = Arguments::default();
     bound.text(&list(&rows));
     Ok(bound.query(statement).execute(connection).await?.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Executor as _;
+
+    use super::*;
+    use crate::domain::ids::Revision;
+    use crate::domain::work_order::Plan;
+
+    async fn store() -> (SqliteStore, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("there is room");
+        folder::migrate(folder.path()).await.expect("it is new");
+        (SqliteStore::open(folder.path()).await.expect("it is migrated"), folder)
+    }
+
+    async fn put(store: &SqliteStore, number: usize) -> Result<(), StoreError> {
+        let plan = Plan {
+            planned_quantity: Quantity::ZERO,
+            over_plan_allowance: None,
+            barcode_policy: Default::default(),
+            product_code: None,
+            product_name: Some("x".repeat(2000)),
+            line: None,
+        };
+        let number = WorkOrderNumber::parse(&format!("W{number}")).expect("it is one");
+        let now = Timestamp::parse("2026-01-03T08:00:00Z").expect("it is one");
+        let fresh = Fresh { stamp: Stamp(1), revision: Revision(1), now };
+        let edited = store.edit(&number, &Edit::Plan(plan), &Precondition::None, fresh).await?;
+        edited.expect("no rule is in the way");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn every_connection_syncs_every_commit() {
+        let (store, _folder) = store().await;
+        for connections in [&store.writer, &store.readers] {
+            let mut lent = connections.lend(LEND_LIMIT).await.expect("it is free");
+            for (pragma, expected) in [("pragma synchronous", "2"), ("pragma journal_mode", "wal")] {
+                let row = lent.get().fetch_one(pragma).await.expect("it is known");
+                let value = row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()));
+                assert_eq!(value.expect("it has one column"), expected, "{pragma}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_try_again_and_the_file_is_opened_anew() {
+        let (mut store, folder) = store().await;
+        let small = options(&folder.path().join(folder::DATABASE)).pragma("max_page_count", "20");
+        store.writer = connections(1, small);
+        let mut number = 0;
+        let error = loop {
+            number += 1;
+            match put(&store, number).await {
+                Ok(()) => assert!(number < 100, "twenty pages are full some day"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, StoreError::TryAgain(_)), "{error:?}");
+        assert!(store.suspect.load(Ordering::Relaxed));
+        assert_eq!(store.epoch(), 1);
+        let full = WorkOrderNumber::parse(&format!("W{number}")).expect("it is one");
+        assert_eq!(store.work_order(&full).await.expect("reads go on"), None);
+
+        *store.committed.lock().expect("nobody panicked") = None;
+        assert!(store.ready().await.expect("it can be asked").writable, "a page that is there takes a write");
+        assert_eq!(store.epoch(), 2, "on a new connection");
+        assert!(!store.suspect.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_is_held_up_is_not_ready_and_one_that_commits_is() {
+        let (store, folder) = store().await;
+        put(&store, 1).await.expect("there is room");
+        let mut command = options(&folder.path().join(folder::DATABASE)).connect().await.expect("it is there");
+        command.execute("begin immediate").await.expect("nobody writes");
+        assert!(store.ready().await.expect("it can be asked").writable, "the last commit is young");
+        *store.committed.lock().expect("nobody panicked") = None;
+        assert!(!store.ready().await.expect("it can be asked").writable);
+        command.execute("rollback").await.expect("it was begun");
+        assert!(store.ready().await.expect("it can be asked").writable);
+    }
 }

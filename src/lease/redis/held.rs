@@ -63,8 +63,8 @@ pub struct Table {
     asked: HashMap<WorkOrderNumber, Instant>,
     /// When we were last told that another replica holds.
     busy: HashMap<WorkOrderNumber, Instant>,
-    /// No longer ours in memory, perhaps still in Redis.
-    given_up: Vec<Name>,
+    /// No longer ours in memory, and in Redis until then, if that could not be told.
+    given_up: HashMap<Name, Instant>,
     /// Asked for without an answer: perhaps ours in Redis.
     doubtful: HashSet<WorkOrderNumber>,
     closed: bool,
@@ -129,7 +129,7 @@ impl Table {
             leases: HashMap::new(),
             asked: HashMap::new(),
             busy: HashMap::new(),
-            given_up: Vec::new(),
+            given_up: HashMap::new(),
             doubtful: HashSet::new(),
             closed: false,
         }
@@ -168,7 +168,7 @@ impl Table {
         let hold_ends = sent + self.timing.longest_hold;
         let until = (sent + self.timing.ttl - self.timing.margin()).min(hold_ends);
         if now >= until || self.closed {
-            self.given_up.push((work_order.clone(), fence));
+            self.give_up((work_order.clone(), fence), now);
             return Granted::TooLate;
         }
         let entry = self.leases.entry(work_order.clone()).or_insert(Entry {
@@ -201,10 +201,21 @@ impl Table {
     }
 
     /// A doubtful one turned out to be ours in Redis, and in memory perhaps not.
-    pub fn found_ours(&mut self, work_order: WorkOrderNumber, fence: Fence) {
+    pub fn found_ours(&mut self, work_order: WorkOrderNumber, fence: Fence, now: Instant) {
         if self.leases.get(&work_order).is_none_or(|entry| entry.fence != fence) {
-            self.given_up.push((work_order, fence));
+            self.give_up((work_order, fence), now);
         }
+    }
+
+    /// Redis is to be told that we do not hold this: by the keeper, until it is
+    /// [`Table::told`], or the lease has run out by itself.
+    pub fn give_up(&mut self, name: Name, now: Instant) {
+        self.given_up.entry(name).or_insert(now + self.timing.ttl);
+    }
+
+    /// Redis was told.
+    pub fn told(&mut self, name: &Name) {
+        self.given_up.remove(name);
     }
 
     /// A batch is done: what is to be released now, asked for by another replica or held
@@ -225,10 +236,10 @@ impl Table {
     }
 
     /// The store has shown a lease to be overtaken. Whether there was one.
-    pub fn lost(&mut self, work_order: &WorkOrderNumber) -> bool {
+    pub fn lost(&mut self, work_order: &WorkOrderNumber, now: Instant) -> bool {
         let lost = self.leases.remove(work_order);
         if let Some(entry) = &lost {
-            self.given_up.push((work_order.clone(), entry.fence));
+            self.give_up((work_order.clone(), entry.fence), now);
         }
         lost.is_some()
     }
@@ -238,8 +249,9 @@ impl Table {
     pub fn due(&mut self, now: Instant) -> Due {
         self.asked.retain(|_, at| now < *at + HEARD);
         self.busy.retain(|_, at| now < *at + WAITING);
+        self.given_up.retain(|_, runs_out| now < *runs_out);
         let mut due = Due {
-            release: std::mem::take(&mut self.given_up),
+            release: self.given_up.keys().cloned().collect(),
             doubtful: self.doubtful.drain().collect(),
             waiting: !self.busy.is_empty(),
             ..Due::default()
@@ -299,7 +311,7 @@ impl Table {
     /// Takes no more grants; everything that is to be released.
     pub fn close(&mut self) -> Vec<Name> {
         self.closed = true;
-        let mut all = std::mem::take(&mut self.given_up);
+        let mut all: Vec<Name> = self.given_up.drain().map(|(name, _)| name).collect();
         all.extend(self.leases.drain().map(|(work_order, entry)| (work_order, entry.fence)));
         all
     }
@@ -471,6 +483,21 @@ mod tests {
         assert_eq!(table.find(&ask("A", 0), t + BUSY_STANDS), Found::Missing);
         table.hear_freed(&number("A"));
         assert_eq!(table.find(&ask("A", 0), t), Found::Missing);
+    }
+
+    #[test]
+    fn what_could_not_be_released_is_tried_again_until_it_has_run_out() {
+        let t = Instant::now();
+        let mut table = holding(t);
+        let name = (number("A"), Fence(7));
+        assert_eq!(table.due(t + IDLE).release.as_slice(), std::slice::from_ref(&name));
+        table.give_up(name.clone(), t + IDLE);
+        table.give_up(name.clone(), t + 5 * S);
+        assert_eq!(table.due(t + 5 * S).release.as_slice(), std::slice::from_ref(&name));
+        assert_eq!(table.due(t + IDLE + TIMING.ttl).release, []);
+        table.give_up(name.clone(), t);
+        table.told(&name);
+        assert_eq!(table.due(t).release, []);
     }
 
     #[test]

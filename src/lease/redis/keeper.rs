@@ -89,10 +89,11 @@ impl Core {
         let outcome = self.call(&self.scripts.view, &[], &parts).await;
         let mut answers = outcome.map(|outcome| outcome.answers).unwrap_or_default();
         answers.resize(parts.len(), None);
+        let now = Instant::now();
         let mut table = self.table();
         for ((work_order, _), answer) in parts.into_iter().zip(answers) {
             match answer.map(|answer| View::read(&answer)) {
-                Some(Some(view)) if view.holder == self.owner => table.found_ours(work_order, view.fence),
+                Some(Some(view)) if view.holder == self.owner => table.found_ours(work_order, view.fence, now),
                 Some(_) => {}
                 None => table.unanswered(&work_order),
             }

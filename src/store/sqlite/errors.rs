@@ -95,3 +95,45 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Executor as _, SqliteConnection};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_failure_means_what_its_caller_can_do_about_it() {
+        let table = "create table t (a text primary key, n integer not null check (n < 10)) strict;
+            insert into t values ('a', 1)";
+        let same_names = "create table update_log (request_id text unique, work_order text, seq integer,
+                unique (work_order, seq));
+            create table barcode_claims (work_order text, barcode text, primary key (work_order, barcode))
+                without rowid;
+            insert into update_log values ('r1', 'W', 1);
+            insert into barcode_claims values ('W', 'A1')";
+        for (statement, meaning) in [
+            ("insert into update_log values ('r1', 'W', 2)", "Taken"),
+            ("insert into update_log values ('r2', 'W', 1)", "BehindLog"),
+            ("insert into barcode_claims values ('W', 'A1')", "Taken"),
+            ("insert into t values ('a', 1)", "Refused"),
+            ("insert into t values ('b', 10)", "Refused"),
+            ("insert into t values ('b', null)", "Refused"),
+            ("insert into t values ('b', 'many')", "Refused"),
+            ("select zeroblob(2000000000)", "Refused"),
+            ("select value from json_each('[1,')", "Refused"),
+            // A full disk is no fault of the request.
+            ("pragma max_page_count = 1; create table u (a); insert into u values (zeroblob(1000000))", "TryAgain"),
+        ] {
+            let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory is there");
+            connection.execute(table).await.expect("it is new");
+            connection.execute(same_names).await.expect("it is new");
+            let error = connection.execute(statement).await.expect_err(statement);
+            let on_disk = points_at_the_disk(&error);
+            let error = before_commit(error);
+            assert!(format!("{error:?}").starts_with(meaning), "{statement}: {error:?}");
+            assert_eq!(on_disk, meaning == "TryAgain", "{statement}");
+            assert!(!error.outcome_unknown());
+        }
+    }
+}

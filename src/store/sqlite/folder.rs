@@ -157,7 +157,8 @@ async fn migrate_once(options: &SqliteConnectOptions) -> Result<(), MigrateError
     if !is_ours(&mut transaction).await? {
         return Err(MigrateError::Source(NotOurs.into()));
     }
-    MIGRATOR.run(&mut *transaction).await?;
+    // Not `run`: the future of that is not known to be `Send`.
+    MIGRATOR.run_direct(None, &mut *transaction, false).await?;
     transaction.commit().await?;
     connection.close().await?;
     Ok(())

@@ -213,3 +213,62 @@ pub(super) const UPDATES_BY_ID: &str = concat!(
 
 /// The applied migrations.
 pub(super) const MIGRATIONS: &str = "select json_quote(version) from _sqlx_migrations where success";
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Executor as _, SqliteConnection};
+
+    use super::*;
+
+    /// The plan of a statement, a step a line. Without `analyze` it depends on the
+    /// schema alone, so it stays the same however large the tables grow.
+    async fn plan_of(statement: &'static str) -> Vec<String> {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory is there");
+        let schema = include_str!("../../../migrations/sqlite/0001_counting.sql");
+        connection.execute(schema).await.expect("the schema is sound");
+        let explain = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
+        let steps: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(explain).fetch_all(&mut connection).await.expect("the statement is sound");
+        steps.into_iter().map(|(_, _, _, detail)| detail).collect()
+    }
+
+    #[tokio::test]
+    async fn pitfall_47_no_statement_of_the_counting_path_walks_a_table() {
+        for statement in
+            [LOAD, GUARD, RECORD, DELETE_CLAIMS, TAKE_OVER_CLAIMS, INSERT_CLAIMS, REPLACE, WORK_ORDER, UPDATES_BY_ID]
+        {
+            let walks: Vec<String> = plan_of(statement)
+                .await
+                .into_iter()
+                .filter(|step| {
+                    step.starts_with("SCAN") && !step.contains("VIRTUAL TABLE") && !step.contains("CONSTANT")
+                })
+                .collect();
+            assert!(walks.is_empty(), "{walks:?} in {statement}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_are_walked_down_an_index() {
+        for (statement, steps) in [
+            (WORK_ORDERS, &["SEARCH w USING PRIMARY KEY (work_order>?)"][..]),
+            (
+                UPDATES,
+                &[
+                    "SEARCH u USING INDEX sqlite_autoindex_update_log_2 (work_order=? AND seq<?)",
+                    "SEARCH u USING INDEX update_log_refused (work_order=? AND (at_seq,recorded_at,request_id)<(?,?,?))",
+                ],
+            ),
+            (UPDATES_OF_PART, &["SEARCH u USING INDEX update_log_barcode (barcode_canonical=?)"]),
+            (
+                UPDATES_OF_BARCODE,
+                &["SEARCH u USING INDEX update_log_barcode (barcode_canonical=? AND (recorded_at,request_id)<(?,?))"],
+            ),
+        ] {
+            let plan = plan_of(statement).await;
+            for step in steps {
+                assert!(plan.iter().any(|found| found == step), "{step} in {plan:#?}");
+            }
+        }
+    }
+}
