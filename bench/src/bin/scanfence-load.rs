@@ -186,6 +186,7 @@ async fn measure(args: Args) -> anyhow::Result<results::Cell> {
 impl Run {
     /// Runs one stretch on all terminals.
     async fn stretch(self: &Rc<Self>, terminals: &mut Vec<Terminal>, rate: Option<f64>) -> anyhow::Result<Phase> {
+        ensure!(rate.is_none_or(|rate| rate > 0.0), "no rate: nothing was answered 201 in the first stretch");
         let start = Instant::now();
         let from = start + Duration::from_secs_f64(self.args.warm_up);
         let to = from + Duration::from_secs_f64(self.args.seconds);

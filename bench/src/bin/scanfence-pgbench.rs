@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ChildStderr, Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use scanfence_bench::processes::{self, Watched};
 use scanfence_bench::results::{Cell, Check, GENERATOR, Latency, Phase, histogram, record};
@@ -56,8 +58,9 @@ struct Args {
     processes: Vec<Watched>,
 }
 
-/// pgbench runs on for this long after the measured part, so that its connecting is outside.
-const MARGIN: Duration = Duration::from_secs(1);
+/// pgbench runs on for this long after the warm-up and the measured part, since its first
+/// report of a transaction, with which they begin, comes up to a second late.
+const MARGIN: Duration = Duration::from_secs(2);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -69,10 +72,11 @@ async fn main() -> anyhow::Result<ExitCode> {
         .await?;
     // As autovacuum would have it before long; the other rivals have a minute less to wait for it.
     sqlx::query("analyze").execute(&mut database).await?;
-    let (closed, transactions) = stretch(&args, None)?;
+    let connecting = time_to_connect(&args)?;
+    let (closed, transactions) = stretch(&args, None, connecting)?;
     let (open, more) = match args.then_share {
         Some(share) => {
-            let (phase, transactions) = stretch(&args, Some(share * closed.per_second))?;
+            let (phase, transactions) = stretch(&args, Some(share * closed.per_second), connecting)?;
             (Some(phase), transactions)
         }
         None => (None, 0),
@@ -83,7 +87,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let (quantity, logged): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     ensure!(quantity == logged, "quantity {quantity}, log {logged}");
     let check = Check {
-        acknowledged: transactions + more,
+        acknowledged: args.connections as u64 + transactions + more,
         quantity: quantity.unsigned_abs(),
         replayed: 0,
         settled: 0,
@@ -101,35 +105,45 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Runs pgbench once; also returns how many transactions it made in all.
-fn stretch(args: &Args, rate: Option<f64>) -> anyhow::Result<(Phase, u64)> {
+/// How long pgbench takes until each of its clients has made one transaction: its --time includes that.
+fn time_to_connect(args: &Args) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let output = pgbench(args).arg("--transactions=1").arg(&args.database_url).output().context("starting pgbench")?;
+    ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(start.elapsed())
+}
+
+/// Runs pgbench for one stretch; also returns how many transactions it made in all.
+fn stretch(args: &Args, rate: Option<f64>, connecting: Duration) -> anyhow::Result<(Phase, u64)> {
     let logs = args.logs.join(if rate.is_some() { "open" } else { "closed" });
     fs::create_dir(&logs).with_context(|| logs.display().to_string())?;
     let warm_up = Duration::from_secs_f64(args.warm_up);
     let length = Duration::from_secs_f64(args.seconds);
-    let whole = (warm_up + length + MARGIN).as_secs_f64().ceil();
-    let mut command = Command::new(&args.pgbench);
+    let whole = (2 * connecting + warm_up + length + MARGIN).as_secs_f64().ceil();
+    let mut command = pgbench(args);
     command
-        .args(["--no-vacuum", "--protocol=prepared", "--log"])
+        .arg("--log")
         .arg(format!("--log-prefix={}", logs.join("log").display()))
-        .arg(format!("--file={}", args.script.display()))
-        .arg(format!("--define=work_orders={}", args.work_orders))
-        .arg(format!("--client={}", args.connections))
-        .arg(format!("--jobs={}", args.connections.min(2)))
         .arg(format!("--time={whole}"))
+        .arg("--progress=1")
+        .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stdin(Stdio::null());
+        .stderr(Stdio::piped());
     if let Some(rate) = rate {
+        ensure!(rate > 0.0, "not one transaction in the first stretch: no rate for the second");
         command.arg(format!("--rate={rate}"));
     }
     let mut pgbench = command.arg(&args.database_url).spawn().context("starting pgbench")?;
-    let (start, clock) = (Instant::now(), SystemTime::now());
+    let stderr = pgbench.stderr.take().context("pgbench without stderr")?;
+    let Some(start) = first_transaction(stderr) else { bail!("pgbench: {}", pgbench.wait()?) };
+    let clock = SystemTime::now();
     let mut watched = args.processes.clone();
     watched.push(Watched { name: GENERATOR.to_owned(), pid: pgbench.id() });
     let watching = processes::watch(watched, start + warm_up, start + warm_up + length);
     // pgbench ends by itself after --time; bench/run bounds the whole cell.
     let status = pgbench.wait()?;
     ensure!(status.success(), "pgbench: {status}");
+    ensure!(start.elapsed() >= warm_up + length, "pgbench took too long to connect: it ended before the stretch");
     let processes = watching.join().map_err(|_panic| anyhow::anyhow!("watching the processes failed"))?;
 
     let from = (clock + warm_up).duration_since(UNIX_EPOCH)?;
@@ -157,6 +171,35 @@ fn stretch(args: &Args, rate: Option<f64>) -> anyhow::Result<(Phase, u64)> {
         processes,
     };
     Ok((phase, all))
+}
+
+/// pgbench with what all its runs have in common.
+fn pgbench(args: &Args) -> Command {
+    let mut command = Command::new(&args.pgbench);
+    command
+        .args(["--no-vacuum", "--protocol=prepared"])
+        .arg(format!("--file={}", args.script.display()))
+        .arg(format!("--define=work_orders={}", args.work_orders))
+        .arg(format!("--client={}", args.connections))
+        .arg(format!("--jobs={}", args.connections.min(2)));
+    command
+}
+
+/// When pgbench first reported transactions; `None` if it ended before. What else it says is passed on.
+fn first_transaction(stderr: ChildStderr) -> Option<Instant> {
+    let (seen, first) = mpsc::channel();
+    // Not joined: it ends with pgbench, whose end is waited for.
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if !line.starts_with("progress:") {
+                eprintln!("{line}");
+            } else if !line.contains(", 0.0 tps,") {
+                // Only the first is waited for; the others find nobody.
+                let _ = seen.send(Instant::now());
+            }
+        }
+    });
+    first.recv().ok()
 }
 
 /// When a transaction ended, since 1970, and how long it took (with a rate: since it was due).
