@@ -1,7 +1,9 @@
 //! `openapi.yaml` against the code: what is in one must be in the other.
 //!
-//! Offline: routes, methods, problem codes, and the document's own soundness. What the
-//! live service answers is compared with it by the contract suite.
+//! Routes, methods, problem codes, and the document's own soundness. What the
+//! routes answer in-process is compared with it by the tests of the HTTP layer.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::collections::BTreeSet;
 
