@@ -38,7 +38,10 @@ struct NoConnection(Duration);
 
 impl<C: Connection> Connections<C> {
     /// Connections made by `open` as they are needed.
-    pub fn new(size: usize, open: impl Fn() -> BoxFuture<'static, Result<C, sqlx::Error>> + Send + Sync + 'static) -> Self {
+    pub fn new(
+        size: usize,
+        open: impl Fn() -> BoxFuture<'static, Result<C, sqlx::Error>> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             open: Box::new(open),
             idle: Mutex::new(Vec::new()),
