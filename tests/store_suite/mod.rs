@@ -3,6 +3,8 @@
 //! A case gets a store that others may be using, so it names its own work orders,
 //! request ids and lines afresh. `store_suite!(open)` makes one test of each case.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails may well panic")]
+
 pub mod cases;
 pub mod shop;
 
