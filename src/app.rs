@@ -1,6 +1,6 @@
 //! How the parts are put together, watched, and stopped.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -155,7 +155,7 @@ impl Parts {
         }
     }
 
-    async fn embedded(data: &PathBuf, owner: Owner) -> Result<Self, Failure> {
+    async fn embedded(data: &Path, owner: Owner) -> Result<Self, Failure> {
         let lock = FolderLock::take(data)?;
         folder::migrate(data).await?;
         let store = Arc::new(SqliteStore::open(data).await?);

@@ -38,9 +38,20 @@ impl Replica {
         Self { lease, metrics }
     }
 
-    async fn ask(&self, work_order: &str, floor: i64) -> Standing {
+    async fn ask_once(&self, work_order: &str, floor: i64) -> Standing {
         let asks = [ask(work_order, floor)];
         self.lease.ensure(&asks).await.pop().expect("one standing for each ask")
+    }
+
+    /// Asks, again too where one call was too slow: these tests share few cores.
+    async fn ask(&self, work_order: &str, floor: i64) -> Standing {
+        for _ in 0..5 {
+            let standing = self.ask_once(work_order, floor).await;
+            if standing != Standing::RowLock || self.lease.health() != Health::Good {
+                return standing;
+            }
+        }
+        Standing::RowLock
     }
 
     /// Asks until it holds.
@@ -262,7 +273,7 @@ async fn a_grant_whose_answer_was_lost_blocks_nobody_for_its_time() {
     a.hold("P0", 0).await;
     b.hold("P9", 0).await;
     redis.pause();
-    assert_eq!(a.ask("P1", 0).await, Standing::RowLock, "and Redis will find it in its socket");
+    assert_eq!(a.ask_once("P1", 0).await, Standing::RowLock, "and Redis will find it in its socket");
     redis.resume();
     redis.wait_for(&["GET", "scanfence:{P1}:fence"], |fence| !fence.is_empty());
     assert!(b.hold("P1", 0).await > Fence(1));
@@ -272,7 +283,7 @@ async fn a_grant_whose_answer_was_lost_blocks_nobody_for_its_time() {
 async fn the_process_starts_without_redis_and_finds_it_when_it_comes() {
     let port = stage::free_port();
     let a = Replica::start(&format!("redis://127.0.0.1:{port}"), "a", LONG);
-    assert_eq!(a.ask("P1", 0).await, Standing::RowLock);
+    assert_eq!(a.ask_once("P1", 0).await, Standing::RowLock);
     eventually("the breaker opens", async || a.lease.health() == Health::Away).await;
     let _redis = Redis::start_on(port, Vec::new());
     assert_eq!(a.hold("P1", 0).await, Fence(1));
@@ -379,7 +390,7 @@ async fn three_replicas_take_fair_turns() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn turns_go_on_when_hints_are_cut() {
     let redis = Redis::start();
     let [a, b] = ["a", "b"].map(|owner| Replica::start(&redis.url(), owner, 600 * MS));
@@ -467,9 +478,13 @@ async fn a_cluster_keeps_each_work_order_on_its_node() {
     a.hold("P0", 0).await;
     b.hold("P1", 0).await;
     let asks: Vec<Ask> = (0..300).map(|i| ask(&format!("P{i}"), 0)).collect();
-    let standings = a.lease.ensure(&asks).await;
-    assert_eq!(standings[1], Standing::Busy);
-    assert_eq!(standings.iter().filter(|standing| matches!(standing, Standing::Held(_))).count(), 299);
+    eventually("all are held but the one of the other", async || {
+        let standings = a.lease.ensure(&asks).await;
+        let held = standings.iter().filter(|standing| matches!(standing, Standing::Held(_))).count();
+        // Kept in use meanwhile.
+        matches!(b.ask("P1", 0).await, Standing::Held(_)) && standings[1] == Standing::Busy && held == 299
+    })
+    .await;
     for node in &cluster.nodes {
         assert_ne!(node.ask(&["DBSIZE"]), "0");
     }

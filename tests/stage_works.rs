@@ -9,6 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 use stage::client::Client;
 use stage::postgres::{Database, Postgres};
 use stage::proxy::{Link, Proxy};
+use stage::service::Setup;
 use stage::{SOON, database_url, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -206,4 +207,26 @@ async fn the_client_sends_once_and_returns_every_byte() {
     });
     reply.expect_err("no answer");
     tokio::time::timeout(Duration::from_millis(200), listener.accept()).await.expect_err("it is sent once");
+}
+
+#[tokio::test]
+async fn the_service_starts_pauses_stops_and_dies_as_it_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::embedded(data.path());
+    let mut service = setup.start().await;
+    service.pause();
+    let client = service.client();
+    let mut asked = Box::pin(client.get("/livez"));
+    tokio::time::timeout(Duration::from_millis(200), &mut asked).await.expect_err("nobody answers");
+    service.resume();
+    assert_eq!(asked.await.status, 200);
+    assert_eq!(service.terminate(SOON).await, Some(0));
+    assert_eq!(service.logged("listening").len(), 1);
+
+    let mut service = setup.start().await;
+    let (code, log) = setup.refusal().await;
+    assert_eq!(code, Some(1), "one folder, one service: {log}");
+    service.kill9();
+    assert_eq!(service.end(SOON).await, None, "no exit code: it was killed");
+    setup.start().await;
 }

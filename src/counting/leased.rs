@@ -113,14 +113,14 @@ impl LeasedLane {
                     let since = *work.busy_since.get_or_insert_with(Instant::now);
                     match since.elapsed() < PATIENCE {
                         true => self.office.mailbox.put_back(work, Next::Parked { pause: ASK_AGAIN }),
-                        false => self.to_row_lock(work, WITHOUT_LEASE),
+                        false => self.send_to_row_lock(work, WITHOUT_LEASE),
                     }
                 }
                 Standing::RowLock => {
                     if self.office.lease.health() != Health::RowsAlone {
                         self.office.metrics.fallback.inc();
                     }
-                    self.to_row_lock(work, WITHOUT_LEASE);
+                    self.send_to_row_lock(work, WITHOUT_LEASE);
                 }
                 Standing::Unavailable => self.office.leave_unsettled(work, Unsettled::LeaseUnavailable),
             }
@@ -244,13 +244,13 @@ impl LeasedLane {
             // The row-locked lane looks everything up, and finds the culprit by halving.
             StoreError::Taken(_) | StoreError::BehindLog(_) | StoreError::Refused(_) => {
                 for work in work {
-                    self.to_row_lock(work, AFTER_OVERTAKEN);
+                    self.send_to_row_lock(work, AFTER_OVERTAKEN);
                 }
             }
         }
     }
 
-    fn to_row_lock(&mut self, mut work: Work, stay: Duration) {
+    fn send_to_row_lock(&mut self, mut work: Work, stay: Duration) {
         self.memory.forget(&work.number);
         work.busy_since = None;
         self.office.mailbox.put_back(work, Next::RowLocked { stay });

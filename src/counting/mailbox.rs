@@ -83,11 +83,14 @@ impl Waiting {
         let _ = self.reply.send(answer);
     }
 
+    /// Whether an earlier item of its chain was left unsettled.
+    pub(super) fn after_a_break(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.chain.broken_at.load(Ordering::Acquire) < link.place)
+    }
+
     /// Why it must not be settled any more, if so.
     fn stopped(&self, now: Instant, answer_within: Duration) -> Option<Unsettled> {
-        let after_a_break =
-            self.link.as_ref().is_some_and(|link| link.chain.broken_at.load(Ordering::Acquire) < link.place);
-        if after_a_break {
+        if self.after_a_break() {
             Some(Unsettled::EarlierItemPending)
         } else if now.duration_since(self.since) > answer_within {
             Some(Unsettled::StorageUnavailable)

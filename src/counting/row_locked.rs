@@ -12,10 +12,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tracing::error;
 
-use super::Unsettled;
 use super::batch::{self, Wish};
 use super::lanes::{Office, Troubles};
-use super::mailbox::{Lane, Next, Work};
+use super::mailbox::{Lane, Next, Waiting, Work};
+use super::{Answer, Unsettled};
 use crate::domain::decide::Facts;
 use crate::domain::ids::WorkOrderNumber;
 use crate::store::StoreError;
@@ -55,6 +55,10 @@ impl RowLockedLane {
     /// Settles work, in halves where the store refuses it whole; gives what is left to do.
     fn settle(&mut self, work: Vec<Work>) -> BoxFuture<'_, Vec<Work>> {
         async move {
+            let work = without_stopped(work);
+            if work.is_empty() {
+                return work;
+            }
             match self.try_whole(&work).await {
                 Ok((decided, passed)) => {
                     self.troubles.over();
@@ -130,6 +134,23 @@ impl RowLockedLane {
         alone.leave_unsettled(Unsettled::StorageUnavailable);
         Vec::new()
     }
+}
+
+/// Answers requests after an earlier item of theirs was left unsettled, which a half of the
+/// same batch may have done; gives the rest.
+fn without_stopped(work: Vec<Work>) -> Vec<Work> {
+    let mut rest = Vec::with_capacity(work.len());
+    for mut work in work {
+        let (stopped, waiting): (Vec<_>, Vec<_>) = work.waiting.into_iter().partition(Waiting::after_a_break);
+        for waiting in stopped {
+            waiting.answer(Answer::Unsettled(Unsettled::EarlierItemPending));
+        }
+        if !waiting.is_empty() {
+            work.waiting = waiting;
+            rest.push(work);
+        }
+    }
+    rest
 }
 
 /// Tells writes that were overtaken from those that were fenced off, now that the row

@@ -1,8 +1,9 @@
 //! The socket, on which hyper's own refusals leave as problem+json too.
 //!
 //! What isn't HTTP never reaches a handler: hyper answers it with a bare 400, 414 or
-//! 431 and closes. Every response of ours has a `Content-Type`, so the bare one is
-//! known by having none, and is replaced on its way out.
+//! 431 and closes. Every response of ours has a `Content-Type`, and no body of ours ends
+//! in an empty line with CR and LF, so the bare one is known by its bytes, and is
+//! replaced on its way out.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

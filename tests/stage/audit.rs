@@ -37,17 +37,21 @@ pub async fn audit(store: &Arc<dyn Store>, number: &WorkOrderNumber, acknowledge
     for update in &counted {
         let standing = at.entry(update.counter).or_default();
         if update.before.get() != *standing {
-            wrong.push(format!("seq {:?}: before is {}, the previous after {standing}", update.seq, update.before));
+            wrong.push(format!(
+                "seq {:?}: before is {}, the previous after {standing}",
+                update.seq,
+                update.before.get()
+            ));
         }
         *standing += update.delta.get();
         if update.after.get() != *standing {
-            wrong.push(format!("seq {:?}: after is {}, not before + delta", update.seq, update.after));
+            wrong.push(format!("seq {:?}: after is {}, not before + delta", update.seq, update.after.get()));
         }
     }
     for counter in Counter::ALL {
         let sum = at.get(&counter).copied().unwrap_or_default();
         if row.quantity(counter).get() != sum {
-            wrong.push(format!("{counter} is {}, its log sums to {sum}", row.quantity(counter)));
+            wrong.push(format!("{counter} is {}, its log sums to {sum}", row.quantity(counter).get()));
         }
     }
     for update in log.iter().filter(|update| update.outcome == Outcome::Refused) {

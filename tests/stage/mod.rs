@@ -2,7 +2,8 @@
 //!
 //! In reading order: databases and servers ([`postgres`]), the service as a process
 //! ([`service`]), a client for it ([`client`]), a network that can be broken
-//! ([`proxy`]), and the guard that leaves nothing behind ([`guard`]).
+//! ([`proxy`]), the [`audit`] of what was counted, and the guard that leaves nothing
+//! behind ([`guard`]).
 //!
 //! Nothing here is skipped where something is missing: the test fails and says what to do.
 #![allow(dead_code, reason = "each test program has this module, and none uses all of it")]

@@ -1,6 +1,7 @@
 //! The HTTP layer in-process: real routes, edge and rules over a store in memory.
 
 mod answers;
+mod documented;
 mod edges;
 mod reads;
 mod shop;
@@ -75,7 +76,9 @@ impl Service {
         let reply = self.routes.clone().oneshot(request).await.unwrap();
         let (parts, body) = reply.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
-        Reply { status: parts.status, headers: parts.headers, body }
+        let reply = Reply { status: parts.status, headers: parts.headers, body };
+        documented::check(method, uri, &reply);
+        reply
     }
 
     async fn get(&self, uri: &str) -> Reply {

@@ -329,5 +329,5 @@ impl Lease for Shop {
 
 /// A lease that another replica holds.
 pub(super) fn held_elsewhere() -> View {
-    View { holder: Owner::named("replica-2"), fence: Fence(42), expires_in: Duration::from_millis(8412) }
+    View { holder: Owner::named("replica-2"), fence: Fence(42), expires_in: Some(Duration::from_millis(8412)) }
 }

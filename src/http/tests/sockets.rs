@@ -65,6 +65,28 @@ async fn what_is_not_http_leaves_as_a_problem_too() {
 }
 
 #[tokio::test]
+async fn unusual_but_valid_http_is_answered_by_the_routes() {
+    let (_service, address, _server) = listening(limits()).await;
+    let with = |line: &str| format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    let chunked = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (sent, status, code) in [
+        (with("GET http://localhost/livez") + "\r\n", 200, ""),
+        (with("OPTIONS *") + "\r\n", 404, "not-found"),
+        (with("CONNECT localhost:443") + "\r\n", 404, "not-found"),
+        (with("BREW /livez") + "\r\n", 405, "method-not-allowed"),
+        (with("GET /v1/work-orders/%00") + "\r\n", 422, "invalid-field"),
+        (with("POST /v1/scans") + chunked + "zz\r\n{}\r\n0\r\n\r\n", 400, "malformed-request"),
+        (with("POST /v1/scans") + chunked + "2\r\n{}\r\n0\r\n\r\n", 422, "invalid-field"),
+    ] {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(sent.as_bytes()).await.unwrap();
+        let reply = all_of(socket).await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{sent:?}: {reply}");
+        assert!(reply.contains(&format!("\"code\":\"{code}\"")) || code.is_empty(), "{sent:?}: {reply}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_is_stopped_upon_is_answered_before_the_service_ends() {
     let (service, address, server) = listening(limits()).await;
     service.shop.mood(Mood::HoldsBack);

@@ -96,15 +96,15 @@ pub(super) fn connections(options: &PgConnectOptions, size: usize, plans: Plans)
 /// replay is answered from a row that a second failure could take back.
 async fn prepare(connection: &mut PgConnection, plans: Plans) -> Result<(), sqlx::Error> {
     let (version,): (i32,) = sqlx::query_as(
-        "select current_setting('server_version_num')::int
-         from set_config('lock_timeout', $1, false),
-              set_config('idle_in_transaction_session_timeout', $2, false),
-              set_config('statement_timeout', $3, false),
-              set_config('plan_cache_mode', $4, false),
-              set_config('enable_seqscan', $5, false),
-              set_config('jit', 'off', false),
-              set_config('timezone', 'UTC', false),
-              set_config('datestyle', 'ISO', false)",
+        "select current_setting('server_version_num')::int,
+                set_config('lock_timeout', $1, false),
+                set_config('idle_in_transaction_session_timeout', $2, false),
+                set_config('statement_timeout', $3, false),
+                set_config('plan_cache_mode', $4, false),
+                set_config('enable_seqscan', $5, false),
+                set_config('jit', 'off', false),
+                set_config('timezone', 'UTC', false),
+                set_config('datestyle', 'ISO', false)",
     )
     .bind(LOCK_TIMEOUT)
     .bind(IDLE_IN_TRANSACTION_TIMEOUT)

@@ -375,6 +375,8 @@ fn judge(error: sqlx::Error) -> StoreError {
         }
         // serialization failure, deadlock, lock not available, statement timeout
         ("40001" | "40P01" | "55P03" | "57014", _) => StoreError::TryAgain(error.into()),
+        // claims that are not as they were loaded: see write.sql
+        ("22012", _) => StoreError::TryAgain(error.into()),
         // a standby: the connection must be made anew, to wherever the primary is now
         ("25006", _) => StoreError::Broken(error.into()),
         (code, _) => match &code[..2.min(code.len())] {

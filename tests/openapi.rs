@@ -1,0 +1,219 @@
+//! `openapi.yaml` against the code: what is in one must be in the other.
+//!
+//! Routes, methods, problem codes, and the document's own soundness. What the
+//! routes answer in-process is compared with it by the tests of the HTTP layer.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::collections::BTreeSet;
+
+use scanfence::http::problem::{Code, Language};
+use scanfence::http::{ROUTES, health};
+use serde_json::Value;
+
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+fn document() -> Value {
+    serde_saphyr::from_str(health::OPENAPI).expect("openapi.yaml is YAML")
+}
+
+/// Every operation: method, path, operation, and the parameters of its path.
+fn operations(document: &Value) -> Vec<(String, String, Value, Vec<Value>)> {
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let shared = item["parameters"].as_array().cloned().unwrap_or_default();
+        for method in METHODS {
+            if let Some(operation) = item.get(method) {
+                let own = operation["parameters"].as_array().cloned().unwrap_or_default();
+                let parameters = shared.iter().cloned().chain(own).map(|p| resolved(document, &p)).collect();
+                operations.push((method.to_uppercase(), path.clone(), operation.clone(), parameters));
+            }
+        }
+    }
+    operations
+}
+
+/// What a `$ref` points to.
+fn resolved(document: &Value, value: &Value) -> Value {
+    match value["$ref"].as_str() {
+        None => value.clone(),
+        Some(reference) => {
+            let pointer = reference.strip_prefix('#').expect("references stay within the document");
+            document.pointer(pointer).unwrap_or_else(|| panic!("{reference} points nowhere")).clone()
+        }
+    }
+}
+
+fn words(list: &Value) -> BTreeSet<&str> {
+    list.as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect()
+}
+
+#[test]
+fn every_route_and_method_is_in_both() {
+    let document = document();
+    let documented: BTreeSet<_> = operations(&document).into_iter().map(|(method, path, ..)| (method, path)).collect();
+    let routed: BTreeSet<_> = ROUTES.iter().map(|&(method, path)| (method.to_owned(), path.to_owned())).collect();
+    assert_eq!(documented, routed);
+}
+
+#[test]
+fn every_problem_code_is_in_both() {
+    let document = document();
+    let documented = words(&document["components"]["schemas"]["Code"]["enum"]);
+    assert_eq!(documented, Code::ALL.into_iter().map(Code::word).collect());
+}
+
+#[test]
+fn a_problem_response_names_only_codes_of_its_status() {
+    let document = document();
+    for (method, path, operation, _) in operations(&document) {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let response = resolved(&document, response);
+            if response["content"].get("application/problem+json").is_none() {
+                continue;
+            }
+            let description = response["description"].as_str().unwrap();
+            let named = description.split('`').filter_map(Code::of_word).collect::<Vec<_>>();
+            assert!(!named.is_empty(), "{method} {path} {status} names no code: {description}");
+            for code in named {
+                assert_eq!(code.status().as_str(), status, "{method} {path} {code:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_problem_example_is_worded_as_the_code_words_it() {
+    let document = document();
+    for (name, response) in document["components"]["responses"].as_object().unwrap() {
+        let examples = response["content"]["application/problem+json"]["examples"].as_object();
+        for (example, problem) in examples.into_iter().flatten().map(|(name, example)| (name, &example["value"])) {
+            let at = format!("{name} {example}");
+            let code = Code::of_word(problem["code"].as_str().unwrap()).unwrap();
+            assert_eq!(problem["type"], format!("/problems/{}", code.word()), "{at}");
+            assert_eq!(problem["title"], code.title(Language::English), "{at}");
+            assert_eq!(problem["status"], code.status().as_u16(), "{at}");
+            assert_eq!(problem["retryable"], code.retryable(), "{at}");
+        }
+    }
+}
+
+#[test]
+fn the_statuses_that_every_route_of_a_kind_may_answer_are_documented() {
+    let document = document();
+    for (method, path, operation, _) in operations(&document) {
+        let responses = operation["responses"].as_object().unwrap();
+        let mut expected: Vec<&str> = Vec::new();
+        if path.starts_with("/v1/") {
+            expected.extend(["400", "401", "408", "422", "431", "500", "503"]);
+        }
+        if operation.get("requestBody").is_some() {
+            expected.extend(["413", "415"]);
+        }
+        for status in expected {
+            assert!(responses.contains_key(status), "{method} {path} lacks {status}");
+        }
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path} never succeeds");
+        let open = operation["security"].as_array().is_some_and(Vec::is_empty);
+        assert_eq!(!open, responses.contains_key("401"), "{method} {path}: open, or else 401");
+    }
+}
+
+#[test]
+fn the_parameters_of_a_path_are_described() {
+    let document = document();
+    for (method, path, _, parameters) in operations(&document) {
+        let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let described = parameters.iter().filter(|p| p["in"] == "path").map(|p| p["name"].as_str().unwrap());
+        assert_eq!(in_path.collect::<BTreeSet<_>>(), described.collect(), "{method} {path}");
+        for parameter in &parameters {
+            let text = parameter["description"].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{method} {path} {}", parameter["name"]);
+        }
+    }
+}
+
+#[test]
+fn every_reference_points_somewhere_and_every_component_is_used() {
+    fn references(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let document = document();
+    let mut used = BTreeSet::new();
+    references(&document, &mut used);
+    let mut defined = BTreeSet::new();
+    for (kind, components) in document["components"].as_object().unwrap() {
+        defined.extend(components.as_object().unwrap().keys().map(|name| format!("#/components/{kind}/{name}")));
+    }
+    assert_eq!(used, defined);
+}
+
+#[test]
+fn every_example_has_the_fields_of_its_schema_and_no_others() {
+    let document = document();
+    let mut examples = 0;
+    let mut check = |at: String, content: &Value| {
+        for (media, content) in content.as_object().into_iter().flatten() {
+            for (name, example) in content["examples"].as_object().into_iter().flatten() {
+                let at = format!("{at} {media} {name}");
+                fits(&document, &content["schema"], &example["value"], &at);
+                examples += 1;
+            }
+        }
+    };
+    for (method, path, operation, _) in operations(&document) {
+        check(format!("{method} {path} request"), &operation["requestBody"]["content"]);
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            check(format!("{method} {path} {status}"), &resolved(&document, response)["content"]);
+        }
+    }
+    assert!(examples >= 10, "the examples were looked at");
+}
+
+/// Checks an example against a schema: fields, required fields, words, types of values.
+fn fits(document: &Value, schema: &Value, example: &Value, at: &str) {
+    let (properties, required, schema) = flattened(document, schema);
+    if let Some(list) = example.as_array() {
+        let least = usize::try_from(schema["minItems"].as_u64().unwrap_or(0)).unwrap();
+        assert!(list.len() >= least, "{at}: too few");
+        list.iter().for_each(|item| fits(document, &schema["items"], item, at));
+    }
+    if let Some(word) = example.as_str()
+        && let Some(known) = schema["enum"].as_array()
+    {
+        assert!(known.iter().any(|known| known == word), "{at}: {word} is no word of its enum");
+    }
+    let Some(fields) = example.as_object() else { return };
+    for name in &required {
+        assert!(fields.contains_key(name), "{at}: lacks {name}");
+    }
+    for (name, value) in fields {
+        let Some((_, schema)) = properties.iter().find(|(property, _)| property == name) else {
+            panic!("{at}: {name} is in no schema");
+        };
+        fits(document, schema, value, &format!("{at} {name}"));
+    }
+}
+
+/// A schema with what it takes over by `$ref`: properties, required fields, and itself.
+fn flattened(document: &Value, schema: &Value) -> (Vec<(String, Value)>, Vec<String>, Value) {
+    let (mut properties, mut required, base) = match schema.get("$ref") {
+        None => (Vec::new(), Vec::new(), schema.clone()),
+        Some(_) => flattened(document, &resolved(document, schema)),
+    };
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        // What a schema adds to a property it takes over narrows it; the wider one stays.
+        if !properties.iter().any(|(known, _)| known == name) {
+            properties.push((name.clone(), property.clone()));
+        }
+    }
+    required.extend(schema["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap().to_owned()));
+    (properties, required, base)
+}
