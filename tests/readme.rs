@@ -182,17 +182,16 @@ fn compare(told: &str, reply: &Reply) -> Result<(), String> {
             return Err(format!("told {line:?}, answered {:?}", reply.header(name)));
         }
     }
-    let answered = unwrapped(&reply.text());
-    let mut rest = answered.as_str();
-    for (nth, part) in unwrapped(body).split('…').enumerate() {
-        let at = rest.find(part).ok_or(format!("told {part:?}, answered {rest:?}"))?;
-        if nth == 0 && at > 0 {
-            return Err(format!("told {part:?} at the beginning of {rest:?}"));
-        }
-        rest = &rest[at + part.len()..];
+    let (told, answered) = (unwrapped(body), unwrapped(&reply.text()));
+    let parts: Vec<&str> = told.split('…').collect();
+    let [first, middle @ .., last] = parts.as_slice() else {
+        return if told == answered { Ok(()) } else { Err(format!("told {told:?}, answered {answered:?}")) };
+    };
+    let mut rest = answered.strip_prefix(first).ok_or(format!("told {first:?}, answered {answered:?}"))?;
+    for part in middle {
+        rest = rest.split_once(part).ok_or(format!("told {part:?}, answered {rest:?}"))?.1;
     }
-    let open_end = body.trim_end().ends_with('…');
-    if rest.is_empty() || open_end { Ok(()) } else { Err(format!("not told: {rest:?}")) }
+    if rest.ends_with(last) { Ok(()) } else { Err(format!("told {last:?}, answered {rest:?}")) }
 }
 
 /// Without line ends, and with every time the same.
