@@ -23,8 +23,8 @@ COPY --from=build /out/scanfence /usr/local/bin/scanfence
 
 USER scanfence
 WORKDIR /var/lib/scanfence
-# A container has to listen beyond its own loopback, and the service refuses that until
-# there are keys or SCANFENCE_ACCESS=open says that the network is trusted as a whole.
+# A container has to listen beyond its own loopback, and the service refuses that unless
+# SCANFENCE_ACCESS=open says that the network is trusted as a whole.
 ENV SCANFENCE_LISTEN=0.0.0.0:8080 \
     SCANFENCE_DATA=/var/lib/scanfence \
     SCANFENCE_LOG_FORMAT=json
