@@ -42,7 +42,7 @@ pub enum Failure {
     #[error(transparent)]
     Redis(#[from] BadUrl),
     /// The address can't be listened on.
-    #[error("can't listen on {0}")]
+    #[error("can't listen on {0}: {1}")]
     Listen(std::net::SocketAddr, #[source] std::io::Error),
     /// Signals can't be heard.
     #[error("signals can't be heard")]
@@ -109,7 +109,7 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     info!(
         address = %listener.local_addr().unwrap_or(config.listen),
         deployment = parts.name,
-        lease = ?parts.lease.health(),
+        lease = parts.lease.health().word(),
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );

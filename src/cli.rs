@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the binary, and with what it exits.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Arg, Command};
@@ -7,7 +8,7 @@ use serde_json::json;
 use tracing::error;
 
 use crate::app;
-use crate::config::{self, BadConfig, Config, Settings};
+use crate::config::{self, BadConfig, Config, Given, Setting, Settings};
 use crate::telemetry;
 
 /// Exit codes (contract, section 9).
@@ -46,6 +47,7 @@ enum Output {
 fn command() -> Command {
     Command::new("scanfence")
         .about("Counts shop-floor scans exactly once")
+        .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .args(config::flags())
@@ -99,38 +101,47 @@ where
 
 fn print_version(output: Output) -> ExitCode {
     let version = env!("CARGO_PKG_VERSION");
-    match output {
-        Output::Text => println!("scanfence {version}"),
-        Output::Json => println!("{}", json!({"name": "scanfence", "version": version})),
-    }
-    ExitCode::SUCCESS
+    print(match output {
+        Output::Text => format!("scanfence {version}"),
+        Output::Json => json!({"name": "scanfence", "version": version}).to_string(),
+    })
 }
 
 fn print_config(settings: &Settings, output: Output) -> ExitCode {
     let shown = settings.shown();
-    match output {
+    print(match output {
         Output::Text => {
-            for (setting, given) in shown {
-                let (value, source) = match given {
-                    Some(given) => (given.value, given.source.to_string()),
-                    None => ("-".to_owned(), "not set".to_owned()),
-                };
-                println!("{:<21} {:<32} {:<12} {}", setting.name, value, source, setting.env);
-            }
-        }
-        Output::Json => {
-            let settings: serde_json::Map<_, _> = shown
+            let lines: Vec<String> = shown
                 .into_iter()
                 .map(|(setting, given)| {
-                    let (value, source) = given.map(|given| (given.value, given.source)).unzip();
-                    (
-                        setting.name.replace('-', "_"),
-                        json!({"value": value, "source": source, "environment": setting.env}),
-                    )
+                    let (value, source) = match given {
+                        Some(given) => (given.value, given.source.to_string()),
+                        None => ("-".to_owned(), "not set".to_owned()),
+                    };
+                    format!("{:<21} {:<32} {:<12} {}", setting.name, value, source, setting.env)
                 })
                 .collect();
-            println!("{}", serde_json::Value::Object(settings));
+            lines.join("\n")
+        }
+        Output::Json => {
+            let entry = |(setting, given): (&Setting, Option<Given>)| {
+                let (value, source) = given.map(|given| (given.value, given.source)).unzip();
+                let entry = json!({"value": value, "source": source, "environment": setting.env});
+                (setting.name.replace('-', "_"), entry)
+            };
+            serde_json::Value::Object(shown.into_iter().map(entry).collect()).to_string()
+        }
+    })
+}
+
+/// Prints data on stdout. A reader who has seen enough and closed it is no failure.
+fn print(text: String) -> ExitCode {
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("scanfence: stdout: {error}");
+            ExitCode::from(FAILED)
         }
     }
-    ExitCode::SUCCESS
 }

@@ -321,9 +321,7 @@ impl Settings {
             }
         };
         let config = Config {
-            listen: self.parsed("listen", |text| {
-                text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080".to_owned())
-            })?,
+            listen: self.parsed("listen", address)?,
             deployment,
             shutdown_grace: self.duration("shutdown-grace")?,
             access: self.choice("access", &[("keys", Access::Keys), ("open", Access::Open)])?,
@@ -334,7 +332,8 @@ impl Settings {
                     &[("text", crate::telemetry::LogFormat::Text), ("json", crate::telemetry::LogFormat::Json)],
                 )?),
             },
-            log_filter: self.text("log-filter").unwrap_or_default(),
+            log_filter: self
+                .parsed("log-filter", |text| crate::telemetry::check_filter(text).map(|()| text.to_owned()))?,
             limits: Limits {
                 max_body: self.size("max-body")?,
                 max_batch_body: self.size("max-batch-body")?,
@@ -409,6 +408,13 @@ impl Settings {
             })
         })
     }
+}
+
+/// An address and a port; `localhost` is the IPv4 loopback address.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let ip = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let problem = |_| "must be an IP address and a port, such as 127.0.0.1:8080".to_owned();
+    ip.as_deref().unwrap_or(text).parse().map_err(problem)
 }
 
 fn secret_from_env(setting: &Setting, env: &impl Fn(&str) -> Option<String>) -> Result<Option<String>, BadConfig> {
@@ -499,6 +505,7 @@ mod tests {
             (vec!["--access", "all"], "keys or open"),
             (vec!["--max-body", "1GB"], "max-body"),
             (vec!["--queue", "0"], "queue"),
+            (vec!["--log-filter", "=x=y"], "log-filter"),
             (vec!["--redis-url", "redis://h"], "without DATABASE_URL"),
             (vec!["--listen", "0.0.0.0:8080"], "SCANFENCE_ACCESS=open"),
         ] {
@@ -506,6 +513,7 @@ mod tests {
             assert!(problem.contains(part), "{args:?}: {problem}");
         }
         assert!(read(&["--listen", "0.0.0.0:8080", "--access", "open"], &[]).is_ok());
+        assert_eq!(read(&["--listen", "localhost:81"], &[]).unwrap().listen.to_string(), "127.0.0.1:81");
     }
 
     #[test]

@@ -147,6 +147,10 @@ impl Metrics {
         );
         r.register("breaker_open", "1 while the breaker is open and Redis is not asked", all.breaker_open.clone());
         r.register("http_requests", "Answered HTTP requests", all.http_requests.clone());
+        for event in ["granted", "busy", "lost", "broken", "handed_over"] {
+            // From 0, so that an alarm on it sees the first one rise.
+            drop(all.leases.get_or_create(&LeaseLabel { event }));
+        }
         all
     }
 
@@ -207,6 +211,14 @@ pub fn start_log(format: Option<LogFormat>, filter: &str) -> Result<(), Box<dyn 
         LogFormat::Text => log.with_ansi(terminal).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     }
+}
+
+/// Whether a filter parses, as in `RUST_LOG`; why not, if not.
+///
+/// # Errors
+/// The reason.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(drop).map_err(|error| error.to_string())
 }
 
 /// An error's causes, outermost first, for the log.

@@ -27,7 +27,7 @@ use crate::domain::request::Request;
 use crate::domain::update::Update;
 use crate::lease::Lease;
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{CodeLabel, Metrics};
 use lanes::{Office, Quarantine};
 use leased::LeasedLane;
 use mailbox::{Chain, Mailbox, Waiting};
@@ -76,6 +76,16 @@ pub enum Unsettled {
 }
 
 impl Unsettled {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::Overloaded,
+        Self::StorageUnavailable,
+        Self::LeaseUnavailable,
+        Self::ShuttingDown,
+        Self::EarlierItemPending,
+        Self::WorkOrderQuarantined,
+    ];
+
     /// The problem's code (contract, section 4).
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -148,6 +158,10 @@ impl Committer {
         metrics: Arc<Metrics>,
         settings: Settings,
     ) -> (Self, Intake) {
+        for why in Unsettled::ALL {
+            // From 0, so that an alarm on it sees the first one rise.
+            drop(metrics.unsettled.get_or_create(&CodeLabel { code: why.code() }));
+        }
         let mailbox = Arc::new(Mailbox::new(settings, Arc::clone(&metrics)));
         let quarantine = Arc::new(Quarantine::default());
         let office = Office {

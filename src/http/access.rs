@@ -38,7 +38,8 @@ impl Access {
             (Self::Open, false) => Ok(OPEN.clone()),
             (Self::Loopback, false) => Err(Problem::new(
                 Code::Unauthenticated,
-                "only callers on the same machine are known, not through a proxy",
+                "only callers on the same machine are served (Host localhost, 127.0.0.1 or [::1], and no proxy between); \
+                 SCANFENCE_ACCESS=open lifts that for a network that is trusted as a whole",
             )),
         }
     }

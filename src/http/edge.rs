@@ -158,6 +158,8 @@ impl Seen {
             };
         }
         match status {
+            // Said once, where the service stops or the store fails; probes would repeat it.
+            503 if self.route == "/readyz" => line!(debug),
             500.. => line!(warn),
             400.. => line!(info),
             _ => line!(debug),

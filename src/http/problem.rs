@@ -205,8 +205,6 @@ impl Code {
     pub fn retryable(self) -> bool {
         match self.status() {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
-            // Not in the contract: a defect that one replica or release has, another may not.
-            StatusCode::INTERNAL_SERVER_ERROR => true,
             _ => self == Self::WorkOrderUnknown,
         }
     }
@@ -766,7 +764,7 @@ mod tests {
     fn only_what_may_fare_better_is_retryable() {
         for code in Code::ALL {
             let status = code.status().as_u16();
-            let expected = [408, 429, 500, 503].contains(&status) || code == Code::WorkOrderUnknown;
+            let expected = [408, 429, 503].contains(&status) || code == Code::WorkOrderUnknown;
             assert_eq!(code.retryable(), expected, "{code:?}");
             assert_eq!(code.retry_after().is_some(), status == 429 || status == 503, "{code:?}");
         }

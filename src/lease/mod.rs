@@ -111,6 +111,18 @@ pub struct View {
 #[error("the lease service can't be reached")]
 pub struct Unreachable(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
+impl Health {
+    /// The health in a word, for the log.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::RowsAlone => "rows alone",
+            Self::Away => "away",
+        }
+    }
+}
+
 /// How the lease service does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {

@@ -181,7 +181,9 @@ pub(super) async fn readiness(connection: &mut PgConnection) -> Result<Readiness
     let (writable, migrated, synchronous_standby) = sqlx::query_as(
         "select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off',
                 (select count(*) from _sqlx_migrations where success and version = any ($1)) = cardinality($1),
-                current_setting('synchronous_standby_names') <> ''",
+                -- with `local` nobody waits for the standby, with `remote_write` not for its disk
+                current_setting('synchronous_standby_names') <> ''
+                    and current_setting('synchronous_commit') in ('on', 'remote_apply')",
     )
     .bind(versions)
     .fetch_one(connection)
