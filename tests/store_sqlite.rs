@@ -170,12 +170,9 @@ async fn a_dropped_write_closes_its_connection() {
     audit(&*store, &number).await;
 }
 
-/// Not a test: the process that the next two kill. It takes the folder's lock, says so,
-/// and counts, naming each scan as it is on disk.
-#[tokio::test]
-#[ignore = "run by other tests as a process of its own"]
-async fn serves_until_killed() {
-    let folder = std::env::var("SCANFENCE_TEST_FOLDER").unwrap();
+/// The process that the next test kills, itself a run of that test. It takes the folder's
+/// lock, says so, and counts, naming each scan as it is on disk.
+async fn serve_until_killed(folder: String) {
     let _lock = FolderLock::take(Path::new(&folder)).unwrap();
     let store = SqliteStore::open(Path::new(&folder)).await.unwrap();
     let number = work_order(&store).await;
@@ -192,11 +189,18 @@ async fn serves_until_killed() {
 
 #[tokio::test]
 async fn a_killed_process_leaves_the_lock_free_and_every_acknowledged_scan_on_disk() {
+    if let Ok(folder) = std::env::var("SCANFENCE_TEST_FOLDER") {
+        return serve_until_killed(folder).await;
+    }
     let folder = TempDir::new().unwrap();
     folder::migrate(folder.path()).await.unwrap();
     for _ in 0..3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "serves_until_killed", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "a_killed_process_leaves_the_lock_free_and_every_acknowledged_scan_on_disk",
+                "--nocapture",
+            ])
             .env("SCANFENCE_TEST_FOLDER", folder.path())
             .stdout(Stdio::piped())
             .spawn()

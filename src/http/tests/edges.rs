@@ -151,7 +151,7 @@ async fn a_defect_is_a_500_of_unknown_effect() {
         let reply = service.scan("k1", r#"{"counter":"input"}"#).await;
         let problem = reply.problem();
         assert_eq!((reply.status.as_u16(), &problem["code"]), (500, &json!("internal-error")));
-        assert_eq!((&problem["applied"], &problem["retryable"]), (&json!("unknown"), &json!(true)));
+        assert_eq!((&problem["applied"], &problem["retryable"]), (&json!("unknown"), &json!(false)));
     }
     service.shop.mood(Mood::Good);
     assert_eq!(service.scan("k1", r#"{"counter":"input"}"#).await.status, 201);
