@@ -272,7 +272,6 @@ impl Mailbox {
 
     fn take_now(&self, lane: Lane) -> (Vec<Work>, Option<Instant>) {
         let now = Instant::now();
-        let mut stopped = Vec::new();
         let mut taken: Vec<Work> = Vec::new();
         let next = {
             let mut state = self.state();
@@ -288,13 +287,16 @@ impl Mailbox {
                 }
                 // A lone work order gets all the room there is; many get equal shares.
                 let mut got = Vec::new();
-                let queue = state.queues.get_mut(&number).expect("an enrolled work order has a queue");
+                let State { queues, waiting: depth, .. } = &mut *state;
+                let queue = queues.get_mut(&number).expect("an enrolled work order has a queue");
                 while got.len() < share.min(room)
                     && let Some(waiting) = queue.waiting.pop_front()
                 {
+                    *depth -= 1;
                     match waiting.stopped(now, self.settings.answer_within) {
                         None => got.push(waiting),
-                        Some(why) => stopped.push((waiting, why)),
+                        // In order, so that it stops the later ones of its chain.
+                        Some(why) => waiting.answer(Answer::Unsettled(why)),
                     }
                 }
                 room -= got.len();
@@ -317,13 +319,9 @@ impl Mailbox {
                     false => state.ring(lane).push_back(number),
                 }
             }
-            state.waiting -= stopped.len() + taken.iter().map(|work| work.waiting.len()).sum::<usize>();
             self.note_depth(&state);
             state.parked.values().min().copied()
         };
-        for (waiting, why) in stopped {
-            waiting.answer(Answer::Unsettled(why));
-        }
         for waiting in taken.iter().flat_map(|work| &work.waiting) {
             self.metrics.queue_wait.observe(now.duration_since(waiting.since).as_secs_f64());
         }
