@@ -36,7 +36,8 @@ macro_rules! on_every_setup {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    crate::$subject::$case(&crate::shop::open(crate::shop::Kind::$kind).await).await;
+                    let shop = crate::shop::open(crate::shop::Kind::$kind).await;
+                    crate::$subject::$case(&shop).await;
                 }
             )*)*
         }

@@ -23,7 +23,11 @@ pub async fn items_are_independent_and_answered_in_order(shop: &Shop) {
         (item(&unique("P"), &part), 404, Some("work-order-unknown")),
         (json!({ "request_id": unique("k"), "work_order": second.number }), 422, Some("invalid-field")),
         (json!({ "work_order": second.number, "counter": "input" }), 400, Some("idempotency-key-missing")),
-        (json!({ "request_id": "a b", "work_order": second.number, "counter": "input" }), 400, Some("idempotency-key-invalid")),
+        (
+            json!({ "request_id": "a b", "work_order": second.number, "counter": "input" }),
+            400,
+            Some("idempotency-key-invalid"),
+        ),
         (json!(7), 400, Some("malformed-request")),
         (item("no such number!", &part), 422, Some("invalid-field")),
         (item(&second.number, &json!({ "counter": "output", "terminal": "t1" })), 201, None),
@@ -63,7 +67,8 @@ pub async fn pitfall_24_an_id_twice_in_a_batch_is_one_effect(shop: &Shop) {
 
 pub async fn a_thousand_items_are_a_batch_and_one_more_is_none(shop: &Shop) {
     let order = shop.order(&json!({ "planned_quantity": 2000 })).await;
-    let scan = |n: usize| item(&order.number, &json!({ "counter": "input", "barcode": format!("B{n}"), "terminal": "t" }));
+    let scan =
+        |n: usize| item(&order.number, &json!({ "counter": "input", "barcode": format!("B{n}"), "terminal": "t" }));
     let mut items: Vec<Value> = (0..1000).map(scan).collect();
     let first = order.client.batch(&items).await;
     let first = first.json()["results"].as_array().unwrap().clone();

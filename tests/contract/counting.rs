@@ -210,7 +210,8 @@ pub async fn an_unbind_takes_back_the_newest_count_of_a_repeatable_barcode(shop:
 }
 
 pub async fn the_plan_and_its_allowance_are_the_limit_of_input_and_output(shop: &Shop) {
-    for (allowance, passes, refused) in [(json!(0), 10, Some(1)), (json!(3), 13, Some(1)), (json!(null), 999_999, None)] {
+    for (allowance, passes, refused) in [(json!(0), 10, Some(1)), (json!(3), 13, Some(1)), (json!(null), 999_999, None)]
+    {
         let order = shop.order(&json!({ "planned_quantity": 10, "over_plan_allowance": allowance })).await;
         for counter in ["input", "output"] {
             let update = order.counted(&json!({ "counter": counter, "quantity": passes })).await;

@@ -92,7 +92,8 @@ pub async fn work_orders_are_listed_filtered_and_paged(shop: &Shop) {
         client.put_work_order(number, &json!({ "planned_quantity": 1, "line": line, "product_name": name })).await;
     }
     client.patch_work_order(&numbers[2], &json!({ "status": "paused", "reason": "r" })).await;
-    let named = |items: &[Value]| items.iter().map(|i| i["work_order"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let named =
+        |items: &[Value]| items.iter().map(|i| i["work_order"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     let (third, fourth) = (numbers[2].clone(), numbers[3].clone());
     numbers.sort();
     for (query, expected) in [
@@ -106,14 +107,18 @@ pub async fn work_orders_are_listed_filtered_and_paged(shop: &Shop) {
     ] {
         assert_eq!(named(&all(shop, &format!("/v1/work-orders?{query}")).await), expected, "{query}");
     }
-    for query in ["limit=0", "limit=501", "limit=x", "cursor=zz", "cursor=3175", "status=open", "sort=line", "limit=1&limit=2"] {
+    for query in
+        ["limit=0", "limit=501", "limit=x", "cursor=zz", "cursor=3175", "status=open", "sort=line", "limit=1&limit=2"]
+    {
         is_problem(&client.get(&format!("/v1/work-orders?{query}")).await, 422, "invalid-field", query);
     }
 }
 
 pub async fn updates_are_listed_filtered_and_paged(shop: &Shop) {
     let order = shop.order(&json!({ "planned_quantity": 3 })).await;
-    for (counter, barcode) in [("input", "A"), ("input", "A"), ("output", "A"), ("input", "B"), ("input", "C"), ("input", "D")] {
+    for (counter, barcode) in
+        [("input", "A"), ("input", "A"), ("output", "A"), ("input", "B"), ("input", "C"), ("input", "D")]
+    {
         order.scan(&json!({ "counter": counter, "barcode": barcode })).await;
     }
     let path = format!("/v1/work-orders/{}/updates", order.number);

@@ -166,29 +166,34 @@ pub async fn what_is_wrong_with_fields_is_told_of_all_at_once(shop: &Shop) {
     for (rest, body, fields) in [
         ("scans", json!({}), vec!["counter"]),
         ("scans", json!({ "counter": "input", "Quantity": 2 }), vec!["Quantity"]),
-        ("scans", json!({ "counter": "x", "quantity": 0, "step": 7, "scanned_at": "now" }), vec![
-            "counter",
-            "quantity",
-            "step",
-            "scanned_at",
-        ]),
+        (
+            "scans",
+            json!({ "counter": "x", "quantity": 0, "step": 7, "scanned_at": "now" }),
+            vec!["counter", "quantity", "step", "scanned_at"],
+        ),
         ("scans", json!({ "counter": "input", "quantity": 1_000_001 }), vec!["quantity"]),
         ("scans", json!({ "counter": "input", "action": "correction" }), vec!["action"]),
         ("scans", json!({ "counter": "input", "action": "unbind" }), vec!["barcode"]),
         ("scans", json!({ "counter": "input", "action": "unbind", "barcode": "A", "quantity": 1 }), vec!["quantity"]),
         ("scans", json!({ "counter": "input", "barcode": "" }), vec!["barcode"]),
         ("scans", json!({ "counter": "input", "barcode": "A".repeat(129) }), vec!["barcode"]),
-        ("scans", json!({ "counter": "input", "operator": "é".repeat(65), "note": "n".repeat(501) }), vec![
-            "operator", "note",
-        ]),
+        (
+            "scans",
+            json!({ "counter": "input", "operator": "é".repeat(65), "note": "n".repeat(501) }),
+            vec!["operator", "note"],
+        ),
         ("scans", json!({ "counter": "input", "recorded_by": "me" }), vec!["recorded_by"]),
         ("corrections", json!({}), vec!["counter", "delta", "reason", "operator"]),
-        ("corrections", json!({ "counter": "input", "delta": 0, "reason": " ", "operator": "" }), vec![
-            "delta", "reason", "operator",
-        ]),
-        ("corrections", json!({ "counter": "input", "delta": 1, "set_to": 1, "reason": "r", "operator": "o" }), vec![
-            "set_to",
-        ]),
+        (
+            "corrections",
+            json!({ "counter": "input", "delta": 0, "reason": " ", "operator": "" }),
+            vec!["delta", "reason", "operator"],
+        ),
+        (
+            "corrections",
+            json!({ "counter": "input", "delta": 1, "set_to": 1, "reason": "r", "operator": "o" }),
+            vec!["set_to"],
+        ),
         ("corrections", json!({ "counter": "input", "set_to": -1, "reason": "r", "operator": "o" }), vec!["set_to"]),
     ] {
         let path = format!("/v1/work-orders/{}/{rest}", order.number);

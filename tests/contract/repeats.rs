@@ -105,7 +105,8 @@ pub async fn pitfall_21_another_payload_under_a_key_is_refused_before_any_effect
     assert_eq!(elsewhere.json()["differs"], json!(["work_order"]));
     let nowhere = other.client.scan(&unique("P"), &key, &scan).await;
     is_problem(&nowhere, 422, "idempotency-key-reused", "the look-up comes before the work order");
-    let two = order.client.scan(&order.number, &key, &with(&scan, &json!({ "counter": "output", "quantity": 9 }))).await;
+    let two =
+        order.client.scan(&order.number, &key, &with(&scan, &json!({ "counter": "output", "quantity": 9 }))).await;
     let differs: HashSet<String> = serde_json::from_value(two.json()["differs"].clone()).unwrap();
     assert_eq!(differs, HashSet::from(["counter".to_owned(), "quantity".to_owned()]));
     assert_eq!((order.standing().await, other.standing().await), (standing, others));

@@ -102,7 +102,9 @@ impl Order {
 
     /// Sends a correction under a fresh request id, with operator and reason.
     pub async fn correct(&self, change: &Value) -> Reply {
-        self.client.correct(&self.number, &unique("k"), &with(change, &json!({ "operator": "E1", "reason": "盘点" }))).await
+        self.client
+            .correct(&self.number, &unique("k"), &with(change, &json!({ "operator": "E1", "reason": "盘点" })))
+            .await
     }
 
     /// Replaces the plan.
