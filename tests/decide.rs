@@ -1,5 +1,7 @@
 //! Decide against a naive model: the same requests, one by one, on plain maps.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! The store on PostgreSQL: the suite.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod stage;
 mod store_suite;
 

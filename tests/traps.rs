@@ -2,6 +2,8 @@
 //! connections that break with the outcome unknown, rows that lag their log, requests that
 //! the store refuses for ever, rivals that are faster.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod stage;
 
 use std::collections::HashSet;
