@@ -93,5 +93,6 @@ on_every_setup! {
     ends:
         a_restart_changes_no_answer
         a_stopping_service_drains
+        pitfall_43_every_write_leaves_another_stamp
         the_databases_names_are_the_contracts;
 }

@@ -95,6 +95,38 @@ pub async fn a_stopping_service_drains(shop: &Shop) {
     }
 }
 
+pub async fn pitfall_43_every_write_leaves_another_stamp(shop: &Shop) {
+    let order = shop.thousand().await;
+    let part = json!({ "counter": "input", "barcode": "A" });
+    let mut seen = BTreeSet::from([stamp(shop, &order.number).await]);
+    for write in 1..=12 {
+        match write % 4 {
+            0 => assert_eq!(order.put(&json!({ "planned_quantity": 1000 })).await.status, 200),
+            1 => assert_eq!(order.scan(&json!({ "counter": "output" })).await.status, 201),
+            2 => assert_eq!(order.correct(&json!({ "counter": "output", "set_to": 0 })).await.status, 201),
+            // The first counts; refusals are written under the guard too (pitfall 40).
+            _ => assert!([201, 409].contains(&order.scan(&part).await.status.as_u16())),
+        }
+        assert!(seen.insert(stamp(shop, &order.number).await), "write {write} left a stamp that was there before");
+    }
+}
+
+async fn stamp(shop: &Shop, number: &str) -> i64 {
+    let found = match &shop.database {
+        None => {
+            let file = shop.folder.path().join("data/scanfence.db");
+            let mut reader = SqliteConnection::connect(&format!("sqlite://{}?mode=ro", file.display())).await.unwrap();
+            let stamp = sqlx::query_scalar("select stamp from work_orders where work_order = ?").bind(number);
+            stamp.fetch_one(&mut reader).await
+        }
+        Some(database) => {
+            let stamp = sqlx::query_scalar("select stamp from work_orders where work_order = $1").bind(number);
+            stamp.fetch_one(&mut database.connect().await).await
+        }
+    };
+    found.unwrap()
+}
+
 pub async fn the_databases_names_are_the_contracts(shop: &Shop) {
     let order = shop.thousand().await;
     let update = order.counted(&json!({ "counter": "input", "barcode": "A" })).await;
