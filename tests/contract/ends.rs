@@ -7,6 +7,9 @@ use sqlx::{Connection as _, SqliteConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::shop::{Kind, Shop, is_problem};
+use crate::stage::postgres::Database;
+use crate::stage::redis::Redis;
+use crate::stage::service::Setup;
 use crate::stage::{SOON, eventually, unique};
 
 pub async fn a_restart_changes_no_answer(shop: &Shop) {
@@ -186,4 +189,38 @@ async fn unique_in_log(shop: &Shop, columns: &[&str]) -> bool {
         }
     };
     found.contains(&wanted)
+}
+
+/// Redis goes away where the fallback is `refuse`: nothing is counted, and nothing is final.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_and_fallback_a_scan_is_put_off() {
+    let mut redis = Redis::start();
+    let database = Database::fresh().await;
+    let setup = Setup::shared(database.url()).redis(&redis.url()).set("SCANFENCE_LEASE_FALLBACK", "refuse");
+    let service = setup.start().await;
+    let (client, number, key) = (service.client(), unique("P"), unique("k"));
+    let scan = json!({ "counter": "input", "terminal": "t1" });
+    client.put_work_order(&number, &json!({ "planned_quantity": 9 })).await;
+    redis.kill();
+    let refused = client.scan(&number, &key, &scan).await;
+    is_problem(&refused, 503, "lease-unavailable", "singly");
+    assert_eq!(refused.json()["applied"], "unknown");
+    is_problem(&client.get(&format!("/v1/updates/{key}")).await, 404, "not-found", "no row");
+
+    // It is told once it is sure: the breaker takes more than one failure.
+    eventually("readiness warns and stays", SOON, async || {
+        is_problem(&client.scan(&number, &key, &scan).await, 503, "lease-unavailable", "again");
+        let ready = client.get("/readyz").await;
+        assert_eq!(ready.status, 200, "{ready:?}");
+        (ready.json()["checks"]["lease"]["status"] == "warn").then_some(())
+    })
+    .await;
+    redis.restart_empty();
+    let counted = eventually("Redis is back", SOON, async || {
+        let reply = client.scan(&number, &key, &scan).await;
+        (reply.status == 201).then_some(reply)
+    })
+    .await;
+    assert!(!counted.replayed(), "{counted:?}");
+    assert_eq!(counted.json()["seq"], 1);
 }
