@@ -1,15 +1,20 @@
 //! `openapi.yaml` against the code: what is in one must be in the other.
 //!
-//! Routes, methods, problem codes, and the document's own soundness. What the
-//! routes answer in-process is compared with it by the tests of the HTTP layer.
+//! Routes, methods, problem codes, the document's own soundness, and its examples, which
+//! are sent to a running service. What the routes answer in-process is compared with it
+//! by the tests of the HTTP layer.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use std::collections::BTreeSet;
+mod stage;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use scanfence::http::problem::{Code, Language};
 use scanfence::http::{ROUTES, health};
-use serde_json::Value;
+use serde_json::{Value, json};
+use stage::client::{Client, Reply};
+use stage::service::Setup;
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
@@ -177,8 +182,116 @@ fn every_example_has_the_fields_of_its_schema_and_no_others() {
     assert!(examples >= 10, "the examples were looked at");
 }
 
+/// The examples in an order that tells a story: operation, example, status.
+const STORY: [(&str, &str, u16); 10] = [
+    ("putWorkOrder", "unlimited", 201),
+    ("putWorkOrder", "plan", 200),
+    ("scan", "part", 201),
+    ("scan", "unbind", 201),
+    ("scan", "pieces", 201),
+    ("correct", "delta", 201),
+    ("correct", "set_to", 201),
+    ("scanBatch", "queue", 200),
+    ("holdWorkOrder", "pause", 200),
+    ("holdWorkOrder", "resume", 200),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_is_answered_as_documented() {
+    let document = document();
+    let folder = tempfile::tempdir().unwrap();
+    let service = Setup::embedded(&folder.path().join("data")).start().await;
+    let client = service.client();
+    let operations: BTreeMap<String, _> = operations(&document)
+        .into_iter()
+        .map(|(method, path, operation, parameters)| {
+            (operation["operationId"].as_str().unwrap().to_owned(), (method, path, operation, parameters))
+        })
+        .collect();
+    let mut left: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for (id, (_, _, operation, _)) in &operations {
+        let examples = operation["requestBody"]["content"]["application/json"]["examples"].as_object();
+        left.extend(examples.into_iter().flatten().map(|(name, _)| (id.as_str(), name.as_str())));
+    }
+    for (id, name, status) in STORY {
+        assert!(left.remove(&(id, name)), "{id} has no example {name}");
+        let (method, path, operation, parameters) = &operations[id];
+        let body = &operation["requestBody"]["content"]["application/json"]["examples"][name]["value"];
+        if (id, name) == ("correct", "set_to") {
+            // What the example expects to find.
+            let found = json!({ "counter": "output", "set_to": 251, "operator": "E1024", "reason": "counted" });
+            client.correct("P202502241740363143817", "before", &found).await;
+        }
+        let key = stage::unique("k");
+        let path = filled(path, parameters);
+        let reply = client.json(method, &path, &[("idempotency-key", &key)], body).await.unwrap();
+        answers(&document, operation, &reply, status, &format!("{id} {name}"));
+        if name == "queue" {
+            let results = reply.json()["results"].as_array().unwrap().clone();
+            assert!(results.iter().all(|result| result["status"] == 201), "{results:?}");
+        }
+    }
+    assert!(left.is_empty(), "the story leaves out {left:?}");
+    for (id, (method, path, operation, parameters)) in &operations {
+        if method == "GET" {
+            asked(&document, &client, id, &filled(path, parameters), operation, parameters).await;
+        }
+    }
+}
+
+/// Asks with each parameter's example, and without any that may be left out.
+async fn asked(document: &Value, client: &Client, id: &str, path: &str, operation: &Value, parameters: &[Value]) {
+    let with = |parameter: &&Value| parameter["in"] == "query" && parameter.get("example").is_some();
+    let pairs = parameters.iter().filter(with).map(|parameter| {
+        let example = &parameter["example"];
+        let example = example.as_str().map_or(example.to_string(), str::to_owned);
+        format!("{}={example}", parameter["name"].as_str().unwrap())
+    });
+    let mut paths = vec![format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))];
+    if id != "searchUpdates" {
+        paths.push(path.to_owned());
+    }
+    for path in paths {
+        let reply = client.get(path.trim_end_matches('?')).await;
+        answers(document, operation, &reply, 200, &path);
+    }
+}
+
+/// A path with its parameters' examples in place.
+fn filled(path: &str, parameters: &[Value]) -> String {
+    parameters.iter().filter(|parameter| parameter["in"] == "path").fold(path.to_owned(), |path, parameter| {
+        let name = parameter["name"].as_str().unwrap();
+        path.replace(&format!("{{{name}}}"), parameter["example"].as_str().expect("a path's parameter has an example"))
+    })
+}
+
+/// Checks an answer against what the document says of its status.
+fn answers(document: &Value, operation: &Value, reply: &Reply, status: u16, at: &str) {
+    assert_eq!(reply.status, status, "{at}: {reply:?}");
+    let response = resolved(document, &operation["responses"][status.to_string()]);
+    let sent = reply.header("content-type").unwrap();
+    let media = sent.split(';').next().unwrap();
+    let content = response["content"].get(media).unwrap_or_else(|| panic!("{at}: {media} is not documented"));
+    for header in ["etag", "cache-control", "content-language", "idempotency-replayed", "link", "retry-after"] {
+        let headers = response["headers"].as_object();
+        let documented = headers.into_iter().flatten().any(|(name, _)| name.eq_ignore_ascii_case(header));
+        // `/readyz` alone says by itself not to be kept.
+        let known = documented || (header, operation["operationId"].as_str()) == ("cache-control", Some("readyz"));
+        assert!(known || reply.header(header).is_none(), "{at}: {header} is not documented");
+    }
+    if media == "application/json" {
+        fits(document, &content["schema"], &reply.json(), at);
+    }
+}
+
 /// Checks an example against a schema: fields, required fields, words, types of values.
 fn fits(document: &Value, schema: &Value, example: &Value, at: &str) {
+    if let Some(either) = resolved(document, schema)["oneOf"].as_array() {
+        let named =
+            |schema: &&Value| resolved(document, schema)["properties"]["outcome"]["const"] == example["outcome"];
+        let schema = either.iter().find(named).unwrap_or_else(|| panic!("{at}: one of {either:?}"));
+        return fits(document, schema, example, at);
+    }
     let (properties, required, schema) = flattened(document, schema);
     if let Some(list) = example.as_array() {
         let least = usize::try_from(schema["minItems"].as_u64().unwrap_or(0)).unwrap();

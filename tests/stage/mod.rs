@@ -13,6 +13,7 @@ pub mod client;
 pub mod guard;
 pub mod postgres;
 pub mod proxy;
+pub mod redis;
 pub mod service;
 
 use std::net::{Ipv4Addr, TcpListener};
