@@ -1,0 +1,282 @@
+//! What is acknowledged stays, and what is not can be settled: over kill -9 of the service
+//! and of PostgreSQL, restarts, pauses, and links that break anywhere.
+
+mod stage;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::StatusCode;
+use scanfence::domain::ids::{RequestId, WorkOrderNumber};
+use scanfence::store::Store;
+use scanfence::store::postgres::PostgresStore;
+use scanfence::store::sqlite::SqliteStore;
+use serde_json::json;
+use stage::audit::{assert_audit, log_of};
+use stage::client::Client;
+use stage::load::{Books, Kept, Load, Replicas, assert_unsettled, work_orders};
+use stage::postgres::{Database, Postgres};
+use stage::proxy::{Link, Proxy};
+use stage::service::{Service, Setup};
+use stage::{SOON, eventually, redis_url, unique};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+async fn postgres_store(url: &str) -> Arc<dyn Store> {
+    Arc::new(PostgresStore::open(url).await.expect("the database is there"))
+}
+
+#[tokio::test]
+async fn embedded_killed_in_mid_load_loses_and_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::embedded(folder.path());
+    let mut service = setup.start().await;
+    let replicas = Replicas::of(&[&service]);
+    let work_orders = work_orders(&replicas, 4).await;
+    let mut load = Load::start(&replicas, &work_orders, 16);
+    for _ in 0..4 {
+        load.more(120).await;
+        service.kill9();
+        service = setup.start().await;
+        replicas.set(&[&service]);
+    }
+    load.more(120).await;
+    let books = load.stop().await;
+    assert!(books.tried_again > 0, "nobody was cut off: nothing was tried");
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path()).await.unwrap());
+    books.audit(&store, &work_orders).await;
+    drop(service);
+}
+
+#[tokio::test]
+async fn a_shared_replica_killed_in_mid_load_loses_and_doubles_nothing() {
+    let database = Database::fresh().await;
+    let setup = Setup::shared(database.url()).redis(&redis_url());
+    let (mut a, mut b) = tokio::join!(setup.start(), setup.start());
+    let replicas = Replicas::of(&[&a, &b]);
+    let work_orders = work_orders(&replicas, 4).await;
+    let mut load = Load::start(&replicas, &work_orders, 16);
+    for round in 0..4 {
+        load.more(120).await;
+        let victim = if round % 2 == 0 { &mut a } else { &mut b };
+        victim.kill9();
+        // The other one takes over the leases of the dead without waiting them out.
+        load.more(60).await;
+        *victim = setup.start().await;
+        replicas.set(&[&a, &b]);
+    }
+    load.more(120).await;
+    let books = load.stop().await;
+    assert!(books.tried_again > 0, "nobody was cut off: nothing was tried");
+    books.audit(&postgres_store(database.url()).await, &work_orders).await;
+}
+
+/// Replicas on a PostgreSQL of their own.
+struct Plant {
+    database: Database,
+    a: Service,
+    b: Service,
+    postgres: Postgres,
+}
+
+impl Plant {
+    async fn start() -> Self {
+        let postgres = Postgres::start(&[("max_connections", "60")]).await;
+        let database = Database::on(&postgres.url("postgres")).await;
+        let setup = Setup::shared(database.url());
+        let with_redis = setup.clone().redis(&redis_url());
+        let (a, b) = tokio::join!(with_redis.start(), with_redis.start());
+        Self { database, a, b, postgres }
+    }
+}
+
+#[tokio::test]
+async fn postgresql_killed_and_restarted_under_load_loses_and_doubles_nothing() {
+    let mut plant = Plant::start().await;
+    let replicas = Replicas::of(&[&plant.a, &plant.b]);
+    let work_orders = work_orders(&replicas, 4).await;
+    let mut load = Load::start(&replicas, &work_orders, 16);
+    for _ in 0..2 {
+        load.more(120).await;
+        plant.postgres.kill9().await;
+        plant.postgres.start_again().await;
+        load.more(120).await;
+        plant.postgres.restart_fast().await;
+    }
+    load.more(120).await;
+    plant.a.ready(SOON).await;
+    plant.b.ready(SOON).await;
+    let books = load.stop().await;
+    books.audit(&postgres_store(plant.database.url()).await, &work_orders).await;
+}
+
+#[tokio::test]
+async fn while_postgresql_hangs_every_request_is_answered_and_later_settled() {
+    const ANSWERED_WITHIN: Duration = Duration::from_secs(30 + 5); // the limit of a whole request, and some
+    let plant = Plant::start().await;
+    let replicas = Replicas::of(&[&plant.a, &plant.b]);
+    let work_orders = work_orders(&replicas, 2).await;
+    let mut books = Books::default();
+    books.settle(Kept::scan(&work_orders[0], json!({ "counter": "input" })), &replicas).await;
+    plant.postgres.pause();
+    let paused = Instant::now();
+    let mut sent = JoinSet::new();
+    let mut kept = Vec::new();
+    for number in 0..20 {
+        let scan = Kept::scan(&work_orders[number % 2], json!({ "counter": "input", "barcode": format!("B{number}") }));
+        kept.push(scan.clone());
+        let client = [&plant.a, &plant.b][number / 2 % 2].client();
+        sent.spawn(async move {
+            let reply = client.scan(&scan.work_order, &scan.id, &scan.body);
+            timeout(ANSWERED_WITHIN, reply).await.expect("every request is answered")
+        });
+    }
+    while let Some(reply) = sent.join_next().await {
+        let reply = reply.unwrap();
+        let code = reply.code();
+        assert!(["storage-unavailable", "request-timeout"].contains(&code.as_str()), "{reply:?}");
+        assert_unsettled(&reply);
+    }
+    println!("all answered after {:?}", paused.elapsed());
+    assert_eq!(plant.a.client().get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(plant.a.client().get("/livez").await.status, StatusCode::OK);
+    plant.postgres.resume();
+    for scan in kept {
+        let reply = books.settle(scan, &replicas).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+    }
+    books.audit(&postgres_store(plant.database.url()).await, &work_orders).await;
+}
+
+/// The link to PostgreSQL breaks after so many bytes of answers: in a load, in a write,
+/// and between a COMMIT and the word that it is done. The service must neither believe
+/// that nothing happened nor do it again.
+#[tokio::test]
+async fn pitfall_28_answers_of_postgresql_cut_anywhere_neither_lose_nor_double() {
+    let database = Database::fresh().await;
+    let proxy = Proxy::before(database.url()).await;
+    let setup = Setup::shared(proxy.url());
+    let (a, b) = tokio::join!(setup.start(), Setup::shared(proxy.url()).redis(&redis_url()).start());
+    let replicas = Replicas::of(&[&a, &b]);
+    let work_orders = work_orders(&replicas, 2).await;
+    let mut load = Load::start(&replicas, &work_orders, 6);
+    for cut in [0, 1, 5, 17, 60, 150, 400, 900, 1_500, 2_500, 4_000] {
+        load.more(4).await;
+        proxy.set(Link::AnswersCutAfter(cut));
+        // Every connection there was is cut, or has nothing more to say.
+        let before = load.answered();
+        let _ = timeout(Duration::from_millis(150), load.more(40)).await;
+        proxy.reset().await;
+        assert!(load.answered() >= before);
+    }
+    load.more(20).await;
+    let books = load.stop().await;
+    books.audit(&postgres_store(database.url()).await, &work_orders).await;
+}
+
+/// What was asked is done, and nobody hears of it: the row appears while the service waits.
+#[tokio::test]
+async fn pitfall_50_answers_of_postgresql_that_stall_neither_lose_nor_double() {
+    let database = Database::fresh().await;
+    let proxy = Proxy::before(database.url()).await;
+    let service = Setup::shared(proxy.url()).start().await;
+    let replicas = Replicas::of(&[&service]);
+    let work_orders = work_orders(&replicas, 1).await;
+    let store = postgres_store(database.url()).await;
+    let mut books = Books::default();
+    books.settle(Kept::scan(&work_orders[0], json!({ "counter": "input" })), &replicas).await;
+    proxy.set(Link::AnswersStalled);
+    let kept = Kept::scan(&work_orders[0], json!({ "counter": "input" }));
+    let reply = service.client().scan(&kept.work_order, &kept.id, &kept.body).await;
+    assert_eq!((reply.status, reply.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "storage-unavailable"));
+    assert_unsettled(&reply);
+    proxy.reset().await;
+    let reply = books.settle(kept, &replicas).await;
+    assert_eq!(reply.status, StatusCode::CREATED);
+    books.audit(&store, &work_orders).await;
+}
+
+/// A COMMIT that hangs on the server while the session is given up, and goes through later:
+/// the request must not be decided anew meanwhile.
+#[tokio::test]
+async fn pitfall_50_a_write_held_up_in_the_database_is_not_done_twice() {
+    let database = Database::fresh().await;
+    let proxy = Proxy::before(database.url()).await;
+    let (broken, whole) = tokio::join!(Setup::shared(proxy.url()).start(), Setup::shared(database.url()).start());
+    let all = Replicas::of(&[&broken, &whole]);
+    let work_orders = work_orders(&all, 1).await;
+    let number = WorkOrderNumber::parse(&work_orders[0]).unwrap();
+    let mut books = Books::default();
+    for _ in 0..10 {
+        let kept = Kept::scan(&work_orders[0], json!({ "counter": "input" }));
+        // Somebody holds the row, so that the write waits inside the server.
+        let mut holder = database.connect().await;
+        sqlx::raw_sql("begin; update work_orders set line = line").execute(&mut holder).await.unwrap();
+        let (client, sent) = (broken.client(), kept.clone());
+        let asked = tokio::spawn(async move { client.try_scan(&sent.work_order, &sent.id, &sent.body).await });
+        eventually("the write waits", SOON, async || {
+            let waiting = "select count(*) from pg_stat_activity \
+                           where datname = current_database() and wait_event_type = 'Lock'";
+            let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut holder).await.unwrap();
+            (waiting > 0).then_some(())
+        })
+        .await;
+        proxy.reset().await;
+        sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
+        // Asked on the other one at the same time.
+        books.settle(kept.clone(), &Replicas::of(&[&whole])).await;
+        let reply = asked.await.unwrap().unwrap();
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+        let again = kept.settle(&all).await.0;
+        assert_eq!(again.body, reply.body);
+    }
+    let store = postgres_store(database.url()).await;
+    assert_eq!(log_of(&store, &number).await.len(), 10);
+    books.audit(&store, &work_orders).await;
+}
+
+/// The old system's failure: the answer takes 200 ms, the client gives up after 150 ms and
+/// sends it again; both runs counted.
+#[tokio::test]
+async fn pitfall_04_a_client_that_gives_up_too_early_counts_once() {
+    const LATENCY: Duration = Duration::from_millis(200);
+    const PATIENCE: Duration = Duration::from_millis(150);
+    let database = Database::fresh().await;
+    let setup = Setup::shared(database.url()).redis(&redis_url());
+    let (a, b) = tokio::join!(setup.start(), setup.start());
+    let direct = Replicas::of(&[&a, &b]);
+    let work_orders = work_orders(&direct, 1).await;
+    let number = WorkOrderNumber::parse(&work_orders[0]).unwrap();
+    let slow = [Proxy::before(&a.base_url()).await, Proxy::before(&b.base_url()).await];
+    let clients: Vec<Client> = slow.iter().map(|proxy| Client::new(proxy.url().trim_end_matches('/'))).collect();
+    for proxy in &slow {
+        proxy.set(Link::Slow(LATENCY));
+    }
+    let scan = json!({ "counter": "input", "terminal": "t1" });
+    let mut terminals = JoinSet::new();
+    for _ in 0..10 {
+        let (clients, work_order, scan) = (clients.clone(), work_orders[0].clone(), scan.clone());
+        terminals.spawn(async move {
+            let id = unique("k");
+            for attempt in 0..6 {
+                let asked = clients[attempt % 2].try_scan(&work_order, &id, &scan);
+                assert!(timeout(PATIENCE, asked).await.is_err(), "the link is slower than that");
+            }
+            id
+        });
+    }
+    let ids = terminals.join_all().await;
+    for proxy in &slow {
+        proxy.set(Link::Good);
+    }
+    let mut acknowledged = Vec::new();
+    for id in &ids {
+        acknowledged.push(RequestId::parse(id).unwrap());
+        let reply = clients[0].scan(&work_orders[0], id, &scan).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+    }
+    let store = postgres_store(database.url()).await;
+    assert_audit(&store, &number, &acknowledged).await;
+    assert_eq!(log_of(&store, &number).await.len(), ids.len());
+    assert_eq!(a.client().work_order(&work_orders[0]).await["input_quantity"], ids.len());
+}
