@@ -155,8 +155,9 @@ async fn while_postgresql_hangs_every_request_is_answered_and_later_settled() {
 async fn pitfall_28_answers_of_postgresql_cut_anywhere_neither_lose_nor_double() {
     let database = Database::fresh().await;
     let proxy = Proxy::before(database.url()).await;
-    let setup = Setup::shared(proxy.url());
-    let (a, b) = tokio::join!(setup.start(), Setup::shared(proxy.url()).redis(&redis_url()).start());
+    let rows_alone = Setup::shared(proxy.url());
+    let with_redis = rows_alone.clone().redis(&redis_url());
+    let (a, b) = tokio::join!(rows_alone.start(), with_redis.start());
     let replicas = Replicas::of(&[&a, &b]);
     let work_orders = work_orders(&replicas, 2).await;
     let mut load = Load::start(&replicas, &work_orders, 6);
@@ -202,7 +203,8 @@ async fn pitfall_50_answers_of_postgresql_that_stall_neither_lose_nor_double() {
 async fn pitfall_50_a_write_held_up_in_the_database_is_not_done_twice() {
     let database = Database::fresh().await;
     let proxy = Proxy::before(database.url()).await;
-    let (broken, whole) = tokio::join!(Setup::shared(proxy.url()).start(), Setup::shared(database.url()).start());
+    let (by_proxy, direct) = (Setup::shared(proxy.url()), Setup::shared(database.url()));
+    let (broken, whole) = tokio::join!(by_proxy.start(), direct.start());
     let all = Replicas::of(&[&broken, &whole]);
     let work_orders = work_orders(&all, 1).await;
     let number = WorkOrderNumber::parse(&work_orders[0]).unwrap();
