@@ -91,7 +91,7 @@ impl Plant {
 }
 
 #[tokio::test]
-async fn postgresql_killed_and_restarted_under_load_loses_and_doubles_nothing() {
+async fn postgresql_killed_or_restarted_under_load_loses_and_doubles_nothing() {
     let mut plant = Plant::start().await;
     let replicas = Replicas::of(&[&plant.a, &plant.b]);
     let work_orders = work_orders(&replicas, 4).await;
@@ -197,44 +197,74 @@ async fn pitfall_50_answers_of_postgresql_that_stall_neither_lose_nor_double() {
     books.audit(&store, &work_orders).await;
 }
 
-/// A COMMIT that hangs on the server while the session is given up, and goes through later:
-/// the request must not be decided anew meanwhile.
-#[tokio::test]
-async fn pitfall_50_a_write_held_up_in_the_database_is_not_done_twice() {
+/// Where a write is held up inside the server.
+#[derive(Clone, Copy, Debug)]
+enum HeldUp {
+    /// Before it: somebody else rewrites the row by hand, under its old stamp.
+    AtTheRow,
+    /// In its COMMIT.
+    AtTheCommit,
+}
+
+/// The link breaks while a write is held up in the server, which does it later, or not:
+/// meanwhile the same request is tried again here and asked for on the other replica.
+async fn broken_off_while(held_up: HeldUp, redis: bool) {
     let database = Database::fresh().await;
     let proxy = Proxy::before(database.url()).await;
-    let (by_proxy, direct) = (Setup::shared(proxy.url()), Setup::shared(database.url()));
+    let setup = |url: &str| if redis { Setup::shared(url).redis(&redis_url()) } else { Setup::shared(url) };
+    let (by_proxy, direct) = (setup(proxy.url()), setup(database.url()));
     let (broken, whole) = tokio::join!(by_proxy.start(), direct.start());
     let all = Replicas::of(&[&broken, &whole]);
     let work_orders = work_orders(&all, 1).await;
-    let number = WorkOrderNumber::parse(&work_orders[0]).unwrap();
+    let (mut holder, mut watcher) = (database.connect().await, database.connect().await);
+    // Commits wait for whoever has this lock for himself.
+    let hold_commits = "create function held_up() returns trigger language plpgsql as
+             $$ begin perform pg_advisory_xact_lock_shared(1); return null; end $$;
+         create constraint trigger held_up after insert on update_log
+             deferrable initially deferred for each row execute function held_up()";
+    sqlx::raw_sql(hold_commits).execute(&mut watcher).await.unwrap();
     let mut books = Books::default();
-    for _ in 0..10 {
-        let kept = Kept::scan(&work_orders[0], json!({ "counter": "input" }));
-        // Somebody holds the row, so that the write waits inside the server.
-        let mut holder = database.connect().await;
-        sqlx::raw_sql("begin; update work_orders set line = line").execute(&mut holder).await.unwrap();
+    for _ in 0..5 {
+        let kept = Kept::scan(&work_orders[0], json!({ "counter": "input", "barcode": unique("B") }));
+        let hold = match held_up {
+            HeldUp::AtTheRow => "begin; update work_orders set line = line",
+            HeldUp::AtTheCommit => "begin; select pg_advisory_xact_lock(1)",
+        };
+        sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
         let (client, sent) = (broken.client(), kept.clone());
         let asked = tokio::spawn(async move { client.try_scan(&sent.work_order, &sent.id, &sent.body).await });
         eventually("the write waits", SOON, async || {
             let waiting = "select count(*) from pg_stat_activity \
                            where datname = current_database() and wait_event_type = 'Lock'";
-            let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut holder).await.unwrap();
+            let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut watcher).await.unwrap();
             (waiting > 0).then_some(())
         })
         .await;
         proxy.reset().await;
+        let (client, sent) = (whole.client(), kept.clone());
+        let elsewhere = tokio::spawn(async move { client.try_scan(&sent.work_order, &sent.id, &sent.body).await });
         sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
-        // Asked on the other one at the same time.
-        books.settle(kept.clone(), &Replicas::of(&[&whole])).await;
-        let reply = asked.await.unwrap().unwrap();
-        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
-        let again = kept.settle(&all).await.0;
-        assert_eq!(again.body, reply.body);
+        let (here, elsewhere) = (asked.await.unwrap().unwrap(), elsewhere.await.unwrap().unwrap());
+        for reply in [&here, &elsewhere] {
+            assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+        }
+        assert_eq!(here.body, elsewhere.body);
+        assert_eq!(books.settle(kept, &all).await.body, here.body);
     }
     let store = postgres_store(database.url()).await;
-    assert_eq!(log_of(&store, &number).await.len(), 10);
+    let number = WorkOrderNumber::parse(&work_orders[0]).unwrap();
+    assert_eq!(log_of(&store, &number).await.len(), 5);
     books.audit(&store, &work_orders).await;
+}
+
+#[tokio::test]
+async fn pitfall_50_a_write_held_up_at_its_row_is_not_done_twice() {
+    tokio::join!(broken_off_while(HeldUp::AtTheRow, true), broken_off_while(HeldUp::AtTheRow, false));
+}
+
+#[tokio::test]
+async fn pitfall_28_a_commit_held_up_while_its_link_breaks_is_not_done_twice() {
+    tokio::join!(broken_off_while(HeldUp::AtTheCommit, true), broken_off_while(HeldUp::AtTheCommit, false));
 }
 
 /// The old system's failure: the answer takes 200 ms, the client gives up after 150 ms and

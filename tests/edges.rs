@@ -145,7 +145,7 @@ async fn overload_is_answered_at_once_and_takes_no_memory() {
     let service = Setup::shared(database.url())
         .set("SCANFENCE_QUEUE", "60")
         .set("SCANFENCE_QUEUE_PER_WORK_ORDER", "40")
-        .set("RUST_LOG", "error")
+        .set("RUST_LOG", "error,scanfence::app=info")
         .start()
         .await;
     let numbers = [work_order(&service).await, work_order(&service).await];
