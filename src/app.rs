@@ -39,7 +39,7 @@ pub enum Failure {
     #[error(transparent)]
     Postgres(#[from] postgres::StartError),
     /// `REDIS_URL` can't be used.
-    #[error(transparent)]
+    #[error("REDIS_URL is no Redis address")]
     Redis(#[from] BadUrl),
     /// The address can't be listened on.
     #[error("can't listen on {0}: {1}")]

@@ -2,8 +2,8 @@
 //!
 //! In reading order: databases and servers ([`postgres`]), the service as a process
 //! ([`service`]), a client for it ([`client`]), a network that can be broken
-//! ([`proxy`]), the [`audit`] of what was counted, and the guard that leaves nothing
-//! behind ([`guard`]).
+//! ([`proxy`]), a shop floor under [`load`], the [`audit`] of what was counted, and the
+//! guard that leaves nothing behind ([`guard`]).
 //!
 //! Nothing here is skipped where something is missing: the test fails and says what to do.
 #![allow(dead_code, reason = "each test program has this module, and none uses all of it")]
@@ -11,6 +11,7 @@
 pub mod audit;
 pub mod client;
 pub mod guard;
+pub mod load;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;

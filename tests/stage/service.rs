@@ -141,6 +141,13 @@ impl Service {
         .await;
     }
 
+    /// How much memory it holds now, in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let held = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says so");
+        held.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.lines().join("\n")

@@ -72,6 +72,10 @@ pub(super) enum Plans {
 }
 
 pub(super) fn options(url: &str) -> Result<PgConnectOptions, StartError> {
+    // sqlx looks at no scheme: the address of another kind of server would be tried as this one's.
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(StartError::BadUrl(sqlx::Error::Configuration("it must begin with postgres://".into())));
+    }
     let options = PgConnectOptions::from_str(url).map_err(StartError::BadUrl)?;
     Ok(options.application_name("scanfence").disable_statement_logging())
 }

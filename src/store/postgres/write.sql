@@ -81,6 +81,11 @@ with known as materialized (
     select 1 / (case when (select count(*) from present)
                         = (select count(*) from claims c where c.change in ('delete', 'take_over'))
                      then 1 else 0 end) as one
+), as_locked as materialized (
+    -- A row that somebody has rewritten under its old stamp while we waited for its lock is
+    -- locked in its new place, which the snapshot of this statement does not see: log rows
+    -- without their quantity. That fails the whole statement, too.
+    select 1 / (case when (select count(*) from passed) = (select gate.passed from gate) then 1 else 0 end) as one
 ), deleted as (
     delete from barcode_claims b using present p where p.change = 'delete' and b.ctid = p.place
 ), taken_over as (
@@ -96,3 +101,6 @@ with known as materialized (
 select 'passed' as kind, passed.work_order as row from passed where (select as_loaded.one from as_loaded) = 1
 union all
 select 'known', known.row from known
+union all
+-- gives no row, but is always looked at
+select 'never', '' where (select as_locked.one from as_locked) = 0
