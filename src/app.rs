@@ -52,6 +52,17 @@ pub enum Failure {
     Panicked(#[from] Panicked),
 }
 
+impl Failure {
+    /// Whether a setting is wrong, rather than something that it names.
+    #[must_use]
+    pub fn is_wrong_usage(&self) -> bool {
+        match self {
+            Self::Redis(_) | Self::Postgres(postgres::StartError::BadUrl(_)) => true,
+            Self::Folder(_) | Self::Postgres(_) | Self::Listen(..) | Self::Signals(_) | Self::Panicked(_) => false,
+        }
+    }
+}
+
 /// Makes the tables or brings them up to date.
 ///
 /// # Errors

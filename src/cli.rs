@@ -7,7 +7,7 @@ use clap::{Arg, Command};
 use serde_json::json;
 use tracing::error;
 
-use crate::app;
+use crate::app::{self, Failure};
 use crate::config::{self, BadConfig, Config, Given, Setting, Settings};
 use crate::telemetry;
 
@@ -71,11 +71,7 @@ fn wrong_usage(problem: &BadConfig) -> ExitCode {
     ExitCode::from(WRONG_USAGE)
 }
 
-fn with_runtime<F, E>(config: &Config, work: impl FnOnce(Config) -> F) -> ExitCode
-where
-    F: Future<Output = Result<(), E>>,
-    E: std::error::Error,
-{
+fn with_runtime<F: Future<Output = Result<(), Failure>>>(config: &Config, work: impl FnOnce(Config) -> F) -> ExitCode {
     if let Err(problem) = telemetry::start_log(config.log_format, &config.log_filter) {
         eprintln!("scanfence: RUST_LOG: {problem}");
         return ExitCode::from(WRONG_USAGE);
@@ -94,7 +90,7 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             error!(cause = telemetry::causes(&problem), "{problem}");
-            ExitCode::from(FAILED)
+            ExitCode::from(if problem.is_wrong_usage() { WRONG_USAGE } else { FAILED })
         }
     }
 }

@@ -209,10 +209,12 @@ pub enum BadConfig {
     #[error("{0}_FILE can't be read: {1}")]
     SecretFile(&'static str, String),
     /// A value does not fit its setting.
-    #[error("{name} = {value:?} (from {source_}): {problem}")]
+    #[error("{name} = {value:?} (from {source_}; {env} in the environment): {problem}")]
     Value {
         /// The setting.
         name: &'static str,
+        /// Its environment variable.
+        env: &'static str,
         /// Its text, hidden where it is a secret.
         value: String,
         /// Where it came from.
@@ -365,6 +367,7 @@ impl Settings {
         let given = self.0.get(name).unwrap_or(&nothing);
         parse(&given.value).map_err(|problem| BadConfig::Value {
             name,
+            env: SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.env),
             value: given.value.clone(),
             source_: given.source,
             problem,

@@ -54,7 +54,7 @@ on_every_setup! {
         a_scan_sent_singly_and_in_a_batch_is_one_request
         pitfall_21_another_payload_under_a_key_is_refused_before_any_effect
         what_is_written_otherwise_is_the_same_request
-        pitfall_23_equal_requests_at_once_all_get_the_first_ones_answer
+        pitfall_22_23_equal_requests_at_once_all_get_the_first_ones_answer
         pitfall_25_a_missing_or_bad_key_counts_nothing;
     counting:
         pitfall_02_a_part_counts_once_and_the_second_is_told_by_whom
@@ -91,7 +91,7 @@ on_every_setup! {
         metrics_have_bounded_labels
         a_client_that_goes_away_loses_and_doubles_nothing;
     ends:
-        a_restart_changes_no_answer
+        pitfall_26_a_restart_changes_no_answer
         a_stopping_service_drains
         pitfall_43_every_write_leaves_another_stamp
         the_databases_names_are_the_contracts;

@@ -218,7 +218,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["serve", "--lease-ttl", "10ms"], &[], "lease-ttl must be at least"),
         (&["serve", "--lease-ttl", "20s", "--lease-hold", "10s"], &[], "lease-hold is shorter"),
         (&["serve", "--queue", "0"], &[], "queue"),
-        (&["serve"], &[("SCANFENCE_LISTEN", "localhost")], "must be an address and a port"),
+        (&["serve"], &[("SCANFENCE_LISTEN", "localhost")], "must be an IP address and a port"),
         (&["serve"], &[("SCANFENCE_LISTEN", "0.0.0.0:0")], "SCANFENCE_ACCESS=open"),
         (&["serve", "--listen", "[::]:0"], &[], "SCANFENCE_ACCESS=open"),
         (&["serve"], &[("REDIS_URL", "redis://127.0.0.1:1")], "REDIS_URL without DATABASE_URL"),
@@ -236,16 +236,16 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 }
 
 #[test]
-fn servers_that_are_not_there_exit_with_1_and_no_secret_is_told() {
+fn servers_that_are_not_there_and_addresses_that_are_none_are_told_without_their_secret() {
     let nobody = format!("postgres://nobody:word-of-pass@127.0.0.1:{}/none", stage::free_port());
-    for (command, database, said) in [
-        ("serve", nobody.as_str(), "PostgreSQL can't be reached"),
-        ("migrate", &nobody, "PostgreSQL can't be reached"),
-        ("serve", "mysql://root:word-of-pass@127.0.0.1/x", "DATABASE_URL is no PostgreSQL address"),
+    for (command, database, expected, said) in [
+        ("serve", nobody.as_str(), 1, "PostgreSQL can't be reached"),
+        ("migrate", &nobody, 1, "PostgreSQL can't be reached"),
+        ("serve", "mysql://root:word-of-pass@127.0.0.1/x", 2, "DATABASE_URL is no PostgreSQL address"),
     ] {
         let settings = [("DATABASE_URL", database), ("SCANFENCE_LISTEN", "127.0.0.1:0")];
         let (code, _, stderr) = run(&[command], &settings);
-        assert_eq!(code, Some(1), "{stderr}");
+        assert_eq!(code, Some(expected), "{stderr}");
         assert!(stderr.contains(said), "{stderr}");
         assert!(!stderr.contains("word-of-pass"), "{stderr}");
     }
@@ -256,7 +256,7 @@ async fn a_redis_that_is_no_address_is_refused_and_one_that_is_away_is_not() {
     let database = Database::fresh().await;
     let setup = Setup::shared(database.url());
     let (code, log) = setup.clone().redis("http://127.0.0.1:1").refusal().await;
-    assert_eq!(code, Some(1), "{log}");
+    assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("REDIS_URL"), "{log}");
     let service = setup.redis(&format!("redis://127.0.0.1:{}", stage::free_port())).start().await;
     let number = work_order(&service).await;

@@ -72,6 +72,23 @@ fn every_part_is_on_the_map() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+/// Defects of others that counting a scan must not have. The test that shows one to be
+/// impossible has its number in its name, as in `pitfall_28_…` or `pitfall_04_09_…`.
+const PITFALLS: [std::ops::RangeInclusive<u32>; 5] = [2..=11, 18..=18, 20..=28, 30..=32, 39..=50];
+
+#[test]
+fn every_pitfall_has_a_test_with_its_number() {
+    let files = ["src", "tests"].into_iter().flat_map(|folder| files_below(&root().join(folder), "rs"));
+    let text: String = files.map(|file| std::fs::read_to_string(file).expect("sources are UTF-8")).collect();
+    let shown: Vec<u32> = text
+        .split("fn pitfall_")
+        .skip(1)
+        .flat_map(|name| name.split('_').map_while(|number| number.parse().ok()))
+        .collect();
+    let missing: Vec<u32> = PITFALLS.into_iter().flatten().filter(|number| !shown.contains(number)).collect();
+    assert!(missing.is_empty(), "no test shows {missing:?}");
+}
+
 // --- The rules ---
 
 struct Source {

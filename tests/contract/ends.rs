@@ -12,7 +12,7 @@ use crate::stage::redis::Redis;
 use crate::stage::service::Setup;
 use crate::stage::{SOON, eventually, unique};
 
-pub async fn a_restart_changes_no_answer(shop: &Shop) {
+pub async fn pitfall_26_a_restart_changes_no_answer(shop: &Shop) {
     let mut shop = Shop::own(shop.kind).await;
     let order = shop.thousand().await;
     let part = json!({ "counter": "input", "barcode": "A", "operator": "E1" });

@@ -131,7 +131,7 @@ pub async fn what_is_written_otherwise_is_the_same_request(shop: &Shop) {
     }
 }
 
-pub async fn pitfall_23_equal_requests_at_once_all_get_the_first_ones_answer(shop: &Shop) {
+pub async fn pitfall_22_23_equal_requests_at_once_all_get_the_first_ones_answer(shop: &Shop) {
     let order = shop.thousand().await;
     for scan in [json!({ "counter": "input", "barcode": "A" }), json!({ "counter": "input", "barcode": "A" })] {
         let key = unique("k");

@@ -106,6 +106,9 @@ async fn prepare(connection: &mut PgConnection, plans: Plans) -> Result<(), sqlx
                 set_config('statement_timeout', $3, false),
                 set_config('plan_cache_mode', $4, false),
                 set_config('enable_seqscan', $5, false),
+                -- verified at start; should it be turned off since, sessions keep the promise
+                set_config('synchronous_commit', case current_setting('synchronous_commit')
+                    when 'off' then 'on' else current_setting('synchronous_commit') end, false),
                 set_config('jit', 'off', false),
                 set_config('timezone', 'UTC', false),
                 set_config('datestyle', 'ISO', false)",

@@ -32,10 +32,12 @@ use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrde
 const COUNTING_CONNECTIONS: usize = 2;
 /// For reads and for planning's changes; more would only queue inside the database.
 const OTHER_CONNECTIONS: usize = 8;
-/// The longest that one operation may take, above every limit that the server keeps
+/// How long an operation waits for a connection, free or newly opened.
+const LEND_LIMIT: Duration = Duration::from_secs(3);
+/// The longest that one operation may take, above the limits that the server keeps
 /// itself, so that a server that no longer answers is noticed too. The connection is
 /// closed then, which does not cancel a COMMIT on its way.
-const OPERATION_LIMIT: Duration = Duration::from_secs(8);
+const OPERATION_LIMIT: Duration = Duration::from_secs(6);
 /// How often an edit that raced another creation of the same work order tries again.
 const EDIT_ATTEMPTS: usize = 3;
 
@@ -64,13 +66,13 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn load(&self, wanted: &Wanted) -> Result<Facts, StoreError> {
-        let mut lent = self.counting.lend(OPERATION_LIMIT).await?;
+        let mut lent = self.counting.lend(LEND_LIMIT).await?;
         let facts = bounded(load(lent.get(), wanted)).await;
         statement_over(lent, facts)
     }
 
     async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
-        let mut lent = self.counting.lend(OPERATION_LIMIT).await?;
+        let mut lent = self.counting.lend(LEND_LIMIT).await?;
         let written = bounded(write(lent.get(), batch)).await;
         statement_over(lent, written)
     }
@@ -80,7 +82,7 @@ impl Store for PostgresStore {
         wanted: &Wanted,
         decide: &mut (dyn FnMut(Facts) -> Batch + Send),
     ) -> Result<Written, StoreError> {
-        let mut lent = self.counting.lend(OPERATION_LIMIT).await?;
+        let mut lent = self.counting.lend(LEND_LIMIT).await?;
         let connection = lent.get();
         let written = bounded(async {
             execute(connection, "begin").await?;
@@ -106,7 +108,7 @@ impl Store for PostgresStore {
     ) -> Result<Result<Edited, EditRefusal>, StoreError> {
         let mut attempt = 1;
         loop {
-            let mut lent = self.others.lend(OPERATION_LIMIT).await?;
+            let mut lent = self.others.lend(LEND_LIMIT).await?;
             let edited = bounded(apply(lent.get(), number, edit, precondition, fresh)).await;
             match transaction_over(lent, edited).await {
                 // Two creations at once: the loser finds the row of the other one now.
@@ -175,7 +177,7 @@ impl Store for PostgresStore {
     }
 
     async fn ready(&self) -> Result<Readiness, StoreError> {
-        let mut lent = self.others.lend(OPERATION_LIMIT).await?;
+        let mut lent = self.others.lend(LEND_LIMIT).await?;
         let readiness = bounded(connect::readiness(lent.get())).await;
         statement_over(lent, readiness)
     }
@@ -195,7 +197,7 @@ impl PostgresStore {
         &self,
         query: QueryAs<'static, Postgres, (String,), PgArguments>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut lent = self.others.lend(OPERATION_LIMIT).await?;
+        let mut lent = self.others.lend(LEND_LIMIT).await?;
         let found = bounded(async { query.fetch_all(lent.get()).await.map_err(judge) }).await;
         let found = statement_over(lent, found)?;
         found.iter().map(|(row,)| rows::read(row)).collect()
