@@ -106,6 +106,8 @@ async fn prepare(connection: &mut PgConnection, plans: Plans) -> Result<(), sqlx
                 set_config('statement_timeout', $3, false),
                 set_config('plan_cache_mode', $4, false),
                 set_config('enable_seqscan', $5, false),
+                set_config('enable_hashjoin', $5, false),
+                set_config('enable_mergejoin', $5, false),
                 -- verified at start; should it be turned off since, sessions keep the promise
                 set_config('synchronous_commit', case current_setting('synchronous_commit')
                     when 'off' then 'on' else current_setting('synchronous_commit') end, false),
@@ -121,7 +123,8 @@ async fn prepare(connection: &mut PgConnection, plans: Plans) -> Result<(), sqlx
         Plans::Custom => "auto",
     })
     .bind(match plans {
-        // A plan made while the tables are empty must not scan them once they are full.
+        // A plan made while the tables are empty must not scan them once they are full, and
+        // the guarded write locks in the order of a nested loop.
         Plans::Generic => "off",
         Plans::Custom => "on",
     })
