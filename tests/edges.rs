@@ -357,3 +357,21 @@ fn version_and_config_print_data_and_no_secret() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_client_that_sends_all_of_a_body_that_is_too_large_still_reads_why() {
+    let data = tempfile::tempdir().unwrap();
+    let service = Setup::embedded(data.path()).start().await;
+    let body = "x".repeat(3 * 1024 * 1024);
+    for framing in [
+        format!("Content-Length: {}\r\n\r\n{body}", body.len()),
+        format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
+    ] {
+        let request = format!(
+            "POST /v1/work-orders/W/scans HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nIdempotency-Key: k\r\n\
+             Content-Type: application/json\r\n{framing}"
+        );
+        let answer = service.client().raw(request.as_bytes()).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));
+    }
+}

@@ -7,6 +7,7 @@
 //! counted and logged, once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -17,7 +18,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::extract::{Caller, Sent, key_header, key_of};
 use super::problem::{Code, Language, Problem};
@@ -82,19 +83,37 @@ async fn handled(http: &Http, seen: &Seen, request: Request, next: Next) -> Resu
     }
 }
 
-/// The body, read no further than its limit.
-async fn collected(body: Body, limit: usize) -> Result<Sent, Problem> {
+/// How much of a body beyond its limit is read and thrown away, and for how long: a client
+/// that is still sending when the connection closes never sees why.
+const DISCARDED: usize = 4 * 1024 * 1024;
+const DISCARDING: Duration = Duration::from_secs(2);
+
+/// The body, kept no further than its limit.
+async fn collected(mut body: Body, limit: usize) -> Result<Sent, Problem> {
     if body.is_end_stream() {
         return Ok(Sent::Whole(Bytes::new()));
     }
     if usize::try_from(body.size_hint().lower()).map_or(true, |size| size > limit) {
+        discard(body).await;
         return Ok(Sent::TooLarge(limit));
     }
-    match Limited::new(body, limit).collect().await {
+    match Limited::new(&mut body, limit).collect().await {
         Ok(collected) => Ok(Sent::Whole(collected.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Ok(Sent::TooLarge(limit)),
+        Err(error) if error.is::<LengthLimitError>() => {
+            discard(body).await;
+            Ok(Sent::TooLarge(limit))
+        }
         Err(_) => Err(Problem::new(Code::MalformedRequest, "the body broke off or is not framed as HTTP asks")),
     }
+}
+
+/// Reads the rest of a body that is too large, within bounds, so that its client gets as
+/// far as reading the answer.
+async fn discard(body: Body) {
+    let mut rest = Limited::new(body, DISCARDED);
+    let discarding = async { while let Some(Ok(_)) = rest.frame().await {} };
+    // However it ends, the body is refused.
+    let _ = timeout(DISCARDING, discarding).await;
 }
 
 /// What is remembered of a request once its handler has it.
