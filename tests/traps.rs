@@ -551,6 +551,15 @@ impl Bend for Slow {
         tokio::time::sleep(self.0).await;
         inner.write(batch).await
     }
+    async fn write_locked(
+        &self,
+        inner: &Arc<dyn Store>,
+        wanted: &Wanted,
+        decide: &mut (dyn FnMut(Facts) -> Batch + Send),
+    ) -> Result<Written, StoreError> {
+        tokio::time::sleep(self.0).await;
+        inner.write_locked(wanted, decide).await
+    }
 }
 
 on_both_stores! {
