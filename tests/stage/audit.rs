@@ -3,11 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use scanfence::domain::ids::{RequestId, WorkOrderNumber};
 use scanfence::domain::request::Counter;
 use scanfence::domain::update::{Outcome, Update};
-use scanfence::store::{Place, Store, UpdateQuery};
+use scanfence::store::{Place, Store, StoreError, UpdateQuery};
+
+use super::SOON;
 
 /// What is wrong with a work order; empty when nothing is.
 pub async fn audit(store: &Arc<dyn Store>, number: &WorkOrderNumber, acknowledged: &[RequestId]) -> Vec<String> {
@@ -89,11 +92,22 @@ pub async fn log_of(store: &Arc<dyn Store>, number: &WorkOrderNumber) -> Vec<Upd
             before,
             limit: 500,
         };
-        let page = store.updates(&query).await.expect("the log can be read");
+        let page = page(store, &query).await;
         if page.is_empty() {
             log.reverse();
             return log;
         }
         log.extend(page);
+    }
+}
+
+/// One page of a log. A store that asks to try again, as while the disk stalls, is asked again.
+async fn page(store: &Arc<dyn Store>, query: &UpdateQuery) -> Vec<Update> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        match store.updates(query).await {
+            Err(StoreError::TryAgain(_)) if Instant::now() < deadline => {}
+            page => return page.expect("the log can be read"),
+        }
     }
 }
