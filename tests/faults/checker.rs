@@ -306,7 +306,7 @@ fn as_logged(id: &str, attempts: &[&Attempt], row: Option<&Row>) -> Vec<Violatio
                 (Told::Reused { .. } | Told::Refused { .. }, None) => Promise::SameAnswer,
                 _ => Promise::Once,
             };
-            wrong.push(Violation::of(promise, format!("{id} was told {attempt:?}, and the log has {row:?}")));
+            wrong.push(Violation::of(promise, format!("{id} was told {attempt}, and the log has {row:?}")));
         }
     }
     wrong
@@ -344,7 +344,7 @@ fn honest_no(id: &str, attempts: &[&Attempt], row: Option<&Row>) -> Option<Viola
         let open = |other: &&&Attempt| other.ended > no.sent || other.told == Told::Nothing;
         no.told.says_no() && !attempts.iter().filter(|other| !std::ptr::eq(**other, **no)).any(|other| open(&other))
     })?;
-    Some(Violation::of(Promise::HonestNo, format!("{id} is counted, and was told {lie:?}")))
+    Some(Violation::of(Promise::HonestNo, format!("{id} is counted, and was told {lie}")))
 }
 
 /// Each read shows the state of one `seq`, which lies between what was acknowledged before

@@ -1,5 +1,6 @@
 //! The history: what every terminal asked, when, of whom, and what it was told.
 
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -43,6 +44,13 @@ pub struct Attempt {
     pub ended: Instant,
     /// What the terminal was told.
     pub told: Told,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request, replica, sent, ended, told } = self;
+        write!(f, "{told:?} by replica {replica}, after {:?}, to {:?}", ended.duration_since(*sent), request.body)
+    }
 }
 
 /// What a terminal was told, about a request id.

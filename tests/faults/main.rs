@@ -4,7 +4,8 @@
 //! In reading order: a [`plant`] of [`replica`]s, the [`shop`] floor in front of it and the
 //! [`history`] of what its terminals were told, the [`nemesis`] that strikes, the
 //! [`snapshot`]s of the books and who [`watch`]es them, the [`checker`], a whole [`run`], and
-//! what has to happen in it [`sometimes`]. The [`controls`] show that the checker goes red.
+//! what has to happen in it [`sometimes`]. [`red`] and the [`controls`] show that the checker
+//! goes red, [`naive`] what becomes of an endpoint that is not protected at all.
 //!
 //! `docs/FAULTS.md` says what each fault comes to. Three seeds are run for a round each;
 //! `SCANFENCE_FAULT_SEED` names one, `SCANFENCE_FAULT_MINUTES` goes on for longer.
@@ -13,9 +14,12 @@
 mod stage;
 
 mod checker;
+mod controls;
 mod history;
+mod naive;
 mod nemesis;
 mod plant;
+mod red;
 mod replica;
 mod run;
 mod shop;

@@ -11,7 +11,11 @@ use super::plant::{Ground, LEASE_TTL, Plant};
 use super::shop::{Floor, Patience};
 use crate::stage::proxy::Link;
 
-/// A kind of fault. [`Fault::WORDS`] says what each one is.
+/// How often Redis is flushed in one strike, and in between.
+const FLUSHES: usize = 10;
+const BETWEEN_FLUSHES: Duration = Duration::from_millis(20);
+
+/// A kind of fault; [`Fault::words`] says what each one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     ReplicaKilled,
@@ -153,7 +157,7 @@ pub struct Strike {
     pub fault: Fault,
     /// The replica that it strikes, where it strikes one.
     pub target: usize,
-    /// From 0 to 1: how many bytes pass, or which way a clock goes.
+    /// From 0 to 1: how many bytes pass.
     pub size: f64,
     /// How long it lasts.
     pub lasts: Duration,
@@ -252,7 +256,9 @@ impl Nemesis {
 
     async fn inflict(&mut self, strike: &Strike, plant: &mut Plant, floor: &Floor) {
         let target = strike.target;
-        let hour = if strike.size < 0.5 { -3600 } else { 3600 };
+        // Ahead and back by turns, so that both ways are had.
+        let hour =
+            if self.struck.iter().filter(|struck| **struck == strike.fault).count() % 2 == 0 { 3600 } else { -3600 };
         let bytes = |most: f64| {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and most")]
             let bytes = (strike.size * most) as usize;
@@ -277,7 +283,13 @@ impl Nemesis {
                 set(plant.replicas[target].to_redis.as_ref(), Link::Stalled);
             }
             Fault::RedisRestartedEmpty => plant.shared_ground().redis.master.kill(),
-            Fault::RedisFlushed => drop(plant.shared_ground().redis.master.ask(&["FLUSHALL"])),
+            Fault::RedisFlushed => {
+                // Leases are granted to others while their holders are at work, again and again.
+                for _ in 0..FLUSHES {
+                    plant.shared_ground().redis.master.ask(&["FLUSHALL"]);
+                    tokio::time::sleep(BETWEEN_FLUSHES).await;
+                }
+            }
             Fault::RedisHung => plant.shared_ground().redis.master.pause(),
             Fault::RedisCutOff => set(plant.replicas[target].to_redis.as_ref(), Link::Stalled),
             Fault::RedisPromoted => {
@@ -355,4 +367,26 @@ async fn mend(strike: &Strike, plant: &mut Plant, floor: &Floor) {
 
 fn set(link: Option<&crate::stage::proxy::Proxy>, state: Link) {
     link.expect("only shared plants are struck so").set(state);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_strikes_the_same_again() {
+        let words = |seed, of| format!("{:?}", round(seed, of, 3, false));
+        assert_eq!(words(7, 0), words(7, 0));
+        assert_ne!(words(7, 0), words(8, 0));
+        assert_ne!(words(7, 0), words(7, 1));
+    }
+
+    #[test]
+    fn every_round_has_every_kind_of_fault() {
+        for embedded in [true, false] {
+            let struck: Vec<Fault> = round(1, 0, 2, embedded).iter().map(|strike| strike.fault).collect();
+            let missing: Vec<Fault> = Fault::all_of(embedded).filter(|fault| !struck.contains(fault)).collect();
+            assert!(missing.is_empty(), "{missing:?}");
+        }
+    }
 }

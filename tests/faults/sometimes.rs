@@ -119,3 +119,47 @@ impl fmt::Display for Tally {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Tally {
+        Tally {
+            faults: Fault::all_of(false).map(|fault| (fault, 1)).collect(),
+            kills_under_way: 1,
+            replays: 1,
+            unknown: 1,
+            reused: 1,
+            fenced_off: 1,
+            leases_lost: 1,
+            breaker_openings: 1,
+            full_disks: 1,
+            snapshots: 10,
+            took: Duration::from_secs(10),
+            ..Tally::default()
+        }
+    }
+
+    #[test]
+    fn a_run_in_which_something_never_happened_shows_nothing() {
+        assert_eq!(full().missing(false), Vec::<String>::new());
+        let without: [fn(&mut Tally); 10] = [
+            |tally| tally.kills_under_way = 0,
+            |tally| tally.replays = 0,
+            |tally| tally.unknown = 0,
+            |tally| tally.reused = 0,
+            |tally| tally.fenced_off = 0,
+            |tally| tally.leases_lost = 0,
+            |tally| tally.breaker_openings = 0,
+            |tally| tally.full_disks = 0,
+            |tally| tally.snapshots = 1,
+            |tally| tally.faults.retain(|fault, _| *fault != Fault::DiskFull),
+        ];
+        for take_away in without {
+            let mut tally = full();
+            take_away(&mut tally);
+            assert_eq!(tally.missing(false).len(), 1, "{tally}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use url::Url;
 
 use super::guard::{self, Guard};
@@ -88,6 +88,8 @@ pub struct Postgres {
     password: String,
     settings: Vec<(String, String)>,
     folder: TempDir,
+    /// Elsewhere, so that it can be written while the disk of the data is full.
+    log: NamedTempFile,
     _guard: Guard,
 }
 
@@ -167,16 +169,15 @@ impl Postgres {
             port: free_port(),
             password,
             settings,
+            log: NamedTempFile::new().expect("a temporary file"),
             _guard: Guard::over_postgres(folder.path()),
             folder,
         };
         let folder = postgres.folder.path();
         // The server's user may be another one, who has to get through and write.
         std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).expect("the folder is ours");
-        for (name, content) in [("password", postgres.password.as_str()), ("log", "")] {
-            std::fs::write(folder.join(name), content).expect("the folder is ours");
-            own(&folder.join(name));
-        }
+        std::fs::write(folder.join("password"), &postgres.password).expect("the folder is ours");
+        own(&folder.join("password"));
         std::fs::create_dir(postgres.data()).expect("the folder is ours");
         std::fs::set_permissions(postgres.data(), PermissionsExt::from_mode(0o700)).expect("the folder is ours");
         own(&postgres.data());
@@ -217,7 +218,7 @@ impl Postgres {
 
     /// What it logged so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.log.path()).unwrap_or_default()
     }
 
     /// Ends every session and transaction, stops, and starts again on the same port.
@@ -299,8 +300,7 @@ impl Postgres {
 
     /// Starts the server and waits until it answers; false where it ended instead.
     async fn run(&mut self) -> bool {
-        let log =
-            std::fs::OpenOptions::new().append(true).open(self.folder.path().join("log")).expect("the log is ours");
+        let log = std::fs::OpenOptions::new().append(true).open(self.log.path()).expect("the log is ours");
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data());
         command.args(["-h", "127.0.0.1", "-c", "unix_socket_directories="]).args(["-p", &self.port.to_string()]);
