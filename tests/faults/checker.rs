@@ -109,7 +109,7 @@ impl Ledger {
         let rows = &self.rows;
         self.due.retain(|(id, at)| {
             let due = *at < snapshot.began;
-            if due && !rows.get(id).is_some_and(|row| row.outcome == "counted") {
+            if due && rows.get(id).is_none_or(|row| row.outcome != "counted") {
                 wrong.push(Violation::of(Promise::Durable, format!("{id} was acknowledged and is not in the log")));
             }
             !due
@@ -336,7 +336,7 @@ fn difference(request: &Request, row: &Row) -> Vec<String> {
 
 /// Where an answer says that an id changed nothing, it did not, unless it was tried once more.
 fn honest_no(id: &str, attempts: &[&Attempt], row: Option<&Row>) -> Option<Violation> {
-    if !row.is_some_and(|row| row.outcome == "counted") {
+    if row.is_none_or(|row| row.outcome != "counted") {
         return None;
     }
     let lie = attempts.iter().find(|no| {

@@ -65,6 +65,7 @@ async fn no_fault_loses_doubles_or_blocks_a_scan() {
 /// Runs the shared and the embedded deployment beside each other.
 async fn both_deployments(seed: u64, minutes: u64) -> Tally {
     println!("\nseed {seed} (SCANFENCE_FAULT_SEED={seed} strikes the same again)");
+    let _told_at_the_end = ToldOnPanic(seed);
     let at_least = Duration::from_secs(60 * minutes);
     let disk = 256 + 40 * minutes;
     let shared = Plan { seed, at_least, embedded: false, terminals: 40, disk };
@@ -80,6 +81,17 @@ async fn both_deployments(seed: u64, minutes: u64) -> Tally {
         all.add(&report.tally);
     }
     all
+}
+
+/// Tells the seed wherever a run fails.
+struct ToldOnPanic(u64);
+
+impl Drop for ToldOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("it failed with seed {0}: SCANFENCE_FAULT_SEED={0} strikes the same again", self.0);
+        }
+    }
 }
 
 fn setting(variable: &str) -> Option<u64> {

@@ -100,17 +100,21 @@ async fn watch_books(mut books: watch::Receiver<Books>, history: Arc<History>, f
     }
 }
 
+/// A replica, and which of its processes.
+type Process = (usize, u64);
+/// The last value of each series.
+type Series = HashMap<String, u64>;
+
 /// Reads the metrics of every process that there is.
 pub struct Scraper {
-    /// The last value of each series, by replica and process.
-    seen: Arc<Mutex<HashMap<(usize, u64), HashMap<String, u64>>>>,
+    seen: Arc<Mutex<HashMap<Process, Series>>>,
     task: JoinHandle<()>,
 }
 
 impl Scraper {
     /// Begins to read.
     pub fn start(replicas: &[Replica]) -> Self {
-        let seen: Arc<Mutex<HashMap<_, _>>> = Arc::default();
+        let seen: Arc<Mutex<HashMap<Process, Series>>> = Arc::default();
         let processes: Vec<_> = replicas.iter().map(Replica::processes).collect();
         let noted = Arc::clone(&seen);
         let task = tokio::spawn(async move {
@@ -142,7 +146,7 @@ impl Drop for Scraper {
     }
 }
 
-fn series_of(text: &str) -> HashMap<String, u64> {
+fn series_of(text: &str) -> Series {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let series = lines.filter_map(|line| line.rsplit_once(' '));
     series.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
