@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::checker::{Ledger, Promise, Violation, judge};
 use super::history::{History, Told};
-use super::nemesis::{self, Nemesis};
+use super::nemesis::{self, Fault, Nemesis};
 use super::plant::{Ground, LEASE_TTL, Plant};
 use super::shop::{Floor, Patience, Shift, Terminals};
 use super::snapshot::{Books, Reader};
@@ -70,10 +70,10 @@ pub async fn run(plan: Plan) -> Report {
     for round in 0.. {
         let struck = Instant::now();
         for strike in nemesis::round(plan.seed, round, plant.replicas.len(), plan.embedded) {
-            let noted = plant.full_disks_noted();
+            // Counted over the one strike, since a failover leaves the log of the old primary behind.
+            let noted = (strike.fault == Fault::DiskFull).then(|| plant.full_disks_noted());
             run.nemesis.strike(&strike, &mut plant, &run.floor).await;
-            // A failover leaves the log of the old primary behind.
-            run.full_disks += plant.full_disks_noted().saturating_sub(noted);
+            run.full_disks += noted.map_or(0, |noted| plant.full_disks_noted().saturating_sub(noted));
             watcher.look_at(plant.books());
         }
         run.nemesis.calm(&mut plant, &run.floor).await;
@@ -84,6 +84,15 @@ pub async fn run(plan: Plan) -> Report {
         violations.extend(clean(&mut plant, &run.floor, &held).await);
         violations.extend(watcher.found());
         last = ledger;
+        println!(
+            "{}, round {}: {} requests, {} faults, {} violations after {} s",
+            if plan.embedded { "embedded" } else { "shared" },
+            round + 1,
+            run.floor.history.requests(),
+            run.nemesis.struck.len(),
+            violations.len(),
+            begun.elapsed().as_secs()
+        );
         if begun.elapsed() >= plan.at_least || !violations.is_empty() {
             break;
         }
