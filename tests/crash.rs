@@ -162,7 +162,8 @@ async fn pitfall_29_no_answer_rests_on_a_row_that_only_a_crashed_primary_has() {
     let mut primary = Postgres::start_in(folders[0].path(), &[("max_connections", "60")]).await;
     let mut standby = primary.standby_in(folders[1].path()).await;
     let proxy = Proxy::before(&primary.url("postgres")).await;
-    let service = Setup::shared(proxy.url()).start().await;
+    // By a lease: locking the row is a commit to be waited for in itself.
+    let service = Setup::shared(proxy.url()).redis(&redis_url()).start().await;
     let replicas = Replicas::of(&[&service]);
     let work_orders = work_orders(&replicas, 1).await;
     let mut books = Books::default();
