@@ -194,7 +194,8 @@ impl Pair {
     async fn start() -> Self {
         let clock = Clock::right();
         let at_once = ["--repl-diskless-sync-delay", "0"];
-        let (master, replica) = (Redis::start_by(&clock, &at_once), Redis::start_by(&clock, &at_once));
+        let (master, replica) =
+            (Redis::start_by(&clock.environment(), &at_once), Redis::start_by(&clock.environment(), &at_once));
         let link = Proxy::before(&master.url()).await;
         let pair = Self { master, clock, replica, link };
         pair.follow();

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::clock::Clock;
-
 /// How long a server may take to start, stop or find its fellows.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -44,10 +42,11 @@ impl Redis {
         redis
     }
 
-    /// Starts an empty one that goes by this clock, with more arguments.
-    pub fn start_by(clock: &Clock, arguments: &[&str]) -> Self {
+    /// Starts an empty one with more arguments and these environment variables, such as those of
+    /// a clock.
+    pub fn start_by(environment: &[(String, String)], arguments: &[&str]) -> Self {
         let mut redis = Self::start_with(arguments);
-        redis.environment = clock.environment().to_vec();
+        redis.environment = environment.to_vec();
         redis.restart_empty();
         redis
     }
