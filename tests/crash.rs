@@ -17,6 +17,7 @@ use serde_json::json;
 use sqlx::Connection as _;
 use stage::audit::{assert_audit, log_of};
 use stage::client::Client;
+use stage::disk::Disk;
 use stage::load::{Books, Kept, Load, Replicas, assert_unsettled, work_orders};
 use stage::postgres::{Database, Postgres};
 use stage::proxy::{Link, Proxy};
@@ -155,12 +156,9 @@ async fn while_postgresql_hangs_every_request_is_answered_and_later_settled() {
 /// Whoever were answered from it would be told of a scan that the standby never had.
 #[tokio::test]
 async fn pitfall_29_no_answer_rests_on_a_row_that_only_a_crashed_primary_has() {
-    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    for folder in &folders {
-        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    }
-    let mut primary = Postgres::start_in(folders[0].path(), &[("max_connections", "60")]).await;
-    let mut standby = primary.standby_in(folders[1].path()).await;
+    let disks = [Disk::small(256), Disk::small(256)];
+    let mut primary = Postgres::start_on(&disks[0], &[("max_connections", "60")]).await;
+    let mut standby = primary.standby_on(&disks[1]).await;
     let proxy = Proxy::before(&primary.url("postgres")).await;
     // By a lease: locking the row is a commit to be waited for in itself.
     let service = Setup::shared(proxy.url()).redis(&redis_url()).start().await;

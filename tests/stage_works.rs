@@ -92,12 +92,9 @@ async fn a_paused_server_answers_once_it_goes_on() {
 
 #[tokio::test]
 async fn a_standby_has_what_was_committed_and_takes_over_alone() {
-    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    for folder in &folders {
-        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    }
-    let mut primary = Postgres::start_in(folders[0].path(), &[("max_connections", "20")]).await;
-    let standby = primary.standby_in(folders[1].path()).await;
+    let disks = [Disk::pretended(), Disk::small(256)];
+    let mut primary = Postgres::start_on(&disks[0], &[("max_connections", "20")]).await;
+    let standby = primary.standby_on(&disks[1]).await;
     let mut connection = PgConnection::connect(&primary.url("postgres")).await.unwrap();
     sqlx::raw_sql("create table kept (n integer); insert into kept values (1)").execute(&mut connection).await.unwrap();
     primary.kill9().await;
@@ -110,12 +107,22 @@ async fn a_standby_has_what_was_committed_and_takes_over_alone() {
 
 #[test]
 fn a_disk_is_full_until_it_is_freed() {
-    let disk = Disk::small(1);
-    let file = disk.path().join("file");
-    disk.fill();
-    std::fs::write(&file, "much").expect_err("there is no room");
-    disk.free();
-    std::fs::write(&file, "much").expect("there is room again");
+    for disk in [Disk::small(1), Disk::pretended()] {
+        let file = disk.path().join("file");
+        let grow_to = |pages: u64| {
+            let mut command = std::process::Command::new("fallocate");
+            command.args(["--length", &(pages * 4096).to_string()]).arg(&file).envs(disk.environment());
+            let done = command.output().expect("fallocate is on the PATH");
+            if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+        };
+        grow_to(1).expect("there is room");
+        disk.fill();
+        let refused = grow_to(2).expect_err("there is none");
+        assert!(refused.contains("No space left on device"), "{refused}");
+        grow_to(1).expect("what is there is there");
+        disk.free();
+        grow_to(2).expect("there is room again");
+    }
 }
 
 #[test]

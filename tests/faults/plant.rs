@@ -67,7 +67,9 @@ impl Plant {
     /// The embedded deployment, on a disk of so many MiB.
     pub async fn embedded(disk: u64) -> Self {
         let disk = Disk::small(disk);
-        let replica = Replica::start(Setup::embedded(disk.path()), None, None).await;
+        let setup = Setup::embedded(&disk.path().join("data"));
+        let setup = disk.environment().iter().fold(setup, |setup, (name, value)| setup.set(name, value));
+        let replica = Replica::start(setup, None, None).await;
         Self { replicas: vec![replica], ground: Ground::Embedded(disk) }
     }
 
@@ -80,7 +82,7 @@ impl Plant {
     pub fn books(&self) -> Books {
         match &self.ground {
             Ground::Shared(shared) => Books::Postgres(shared.postgres.primary.url("postgres")),
-            Ground::Embedded(disk) => Books::Sqlite(disk.path().join("scanfence.db")),
+            Ground::Embedded(disk) => Books::Sqlite(disk.path().join("data/scanfence.db")),
         }
     }
 
@@ -158,8 +160,8 @@ pub struct Cluster {
 impl Cluster {
     async fn start(disk: u64) -> Self {
         let disks = [Disk::small(disk), Disk::small(disk)];
-        let primary = Postgres::start_in(disks[0].path(), &POSTGRES).await;
-        let standby = primary.standby_in(disks[1].path()).await;
+        let primary = Postgres::start_on(&disks[0], &POSTGRES).await;
+        let standby = primary.standby_on(&disks[1]).await;
         Self { primary, standby: Some(standby), disks, on: 0 }
     }
 
@@ -177,7 +179,7 @@ impl Cluster {
     }
 
     async fn add_standby(&mut self) {
-        self.standby = Some(self.primary.standby_in(self.disks[1 - self.on].path()).await);
+        self.standby = Some(self.primary.standby_on(&self.disks[1 - self.on]).await);
     }
 }
 

@@ -1,74 +1,121 @@
-//! A disk that a test can fill: a small file system in memory, mounted for it alone.
+//! A disk that a test can fill: a small file system in memory, mounted for it alone, or, where
+//! nobody may mount, a folder in which files stop growing.
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::guard::Guard;
+use super::preload::{self, Number};
 
-/// A small disk; unmounted when dropped.
+/// A small disk; gone when dropped.
 #[derive(Debug)]
 pub struct Disk {
     folder: TempDir,
-    _guard: Guard,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Mounted {
+        _guard: Guard,
+    },
+    /// Full for the processes that are started with its environment.
+    Pretended {
+        full: Number,
+        library: PathBuf,
+    },
 }
 
 impl Disk {
-    /// An empty one of so many MiB. Mounting takes root, or sudo that asks for no password.
+    /// An empty one of so many MiB. To mount takes root, or sudo that asks for no password, and a
+    /// container that may; otherwise the disk is a pretended one, and this says so.
     pub fn small(mib: u64) -> Self {
-        let folder = tempfile::Builder::new().prefix("scanfence-disk.").tempdir().expect("a temporary folder");
+        let folder = folder();
         let size = format!("size={mib}m,mode=0755");
         let mounted = as_root("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
-        let mounted = mounted.expect("mount and sudo are on the PATH");
-        assert!(
-            mounted.status.success(),
-            "no disk to fill, since a small tmpfs can't be mounted: run this as root, or with sudo that asks for \
-             no password: {}",
-            String::from_utf8_lossy(&mounted.stderr)
-        );
-        let disk = Self { _guard: Guard::over_mount(folder.path()), folder };
-        disk.belongs_to_us();
+        if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+            println!("a tmpfs can't be mounted here: the disk is full by a preloaded library");
+            return Self::pretended();
+        }
+        let disk = Self { kind: Kind::Mounted { _guard: Guard::over_mount(folder.path()) }, folder };
+        let us = rustix::process::geteuid().as_raw().to_string();
+        let given = as_root("chown").arg(us).arg(disk.path()).status().expect("chown is on the PATH");
+        assert!(given.success(), "the disk can't be given to this user");
         disk
     }
 
-    /// Where it is mounted.
+    /// One that is full only for the processes that are started with its environment.
+    pub fn pretended() -> Self {
+        let folder = folder();
+        // Beside the data, since a server's user may not get into the folder where it was built.
+        let library = folder.path().join("preload.so");
+        std::fs::copy(preload::library(), &library).expect("the folder is ours");
+        Self { kind: Kind::Pretended { full: Number::zero(folder.path().join("full")), library }, folder }
+    }
+
+    /// Where it is.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
+    /// What a process has to be started with to find this disk full.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        match &self.kind {
+            Kind::Mounted { .. } => Vec::new(),
+            Kind::Pretended { full, library } => full.environment("STAGE_DISK", library).to_vec(),
+        }
+    }
+
     /// Takes all the room that is left.
     pub fn fill(&self) {
-        let mut filler = File::options().create(true).append(true).open(self.filler()).expect("the disk is ours");
-        for size in [1 << 20, 4096] {
-            let zeros = vec![0; size];
-            while filler.write_all(&zeros).is_ok() {}
+        match &self.kind {
+            Kind::Mounted { .. } => {
+                let filler = File::options().create(true).append(true).open(self.filler());
+                let mut filler = filler.expect("the disk is ours");
+                for size in [1 << 20, 4096] {
+                    let zeros = vec![0; size];
+                    while filler.write_all(&zeros).is_ok() {}
+                }
+            }
+            Kind::Pretended { full, .. } => full.set(1),
         }
     }
 
     /// Gives it back.
     pub fn free(&self) {
-        let _ = std::fs::remove_file(self.filler());
+        match &self.kind {
+            Kind::Mounted { .. } => std::fs::remove_file(self.filler()).expect("it was filled"),
+            Kind::Pretended { full, .. } => full.set(0),
+        }
     }
 
-    fn filler(&self) -> std::path::PathBuf {
+    fn filler(&self) -> PathBuf {
         self.path().join("filler")
-    }
-
-    fn belongs_to_us(&self) {
-        let us = format!("{}", rustix::process::geteuid().as_raw());
-        let given = as_root("chown").arg(us).arg(self.path()).status().expect("chown is on the PATH");
-        assert!(given.success(), "the disk can't be given to this user");
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: a process that is on its way out may still have a file open.
-        let _ = as_root("umount").arg("--lazy").arg(self.path()).status();
+        match &self.kind {
+            Kind::Mounted { .. } => {
+                // Lazily: a process that is on its way out may still have a file open.
+                let _ = as_root("umount").arg("--lazy").arg(self.path()).status();
+            }
+            Kind::Pretended { .. } => {}
+        }
     }
+}
+
+/// A folder that a server's user gets through.
+fn folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("scanfence-disk.").tempdir().expect("a temporary folder");
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("the folder is ours");
+    folder
 }
 
 /// A command as root.

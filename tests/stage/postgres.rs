@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::{NamedTempFile, TempDir};
 use url::Url;
 
+use super::disk::Disk;
 use super::guard::{self, Guard};
 use super::{SOON, database_url, eventually, free_port, tail, unique};
 
@@ -87,6 +88,7 @@ pub struct Postgres {
     port: u16,
     password: String,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     folder: TempDir,
     /// Elsewhere, so that it can be written while the disk of the data is full.
     log: NamedTempFile,
@@ -96,21 +98,25 @@ pub struct Postgres {
 impl Postgres {
     /// Starts one, with settings as in `postgresql.conf`.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
-        Self::start_in(&std::env::temp_dir(), settings).await
+        Self::start_in(&std::env::temp_dir(), Vec::new(), settings).await
     }
 
-    /// Starts one with its data somewhere below this folder, such as a disk of its own.
-    pub async fn start_in(parent: &Path, settings: &[(&str, &str)]) -> Self {
+    /// Starts one with its data on this disk.
+    pub async fn start_on(disk: &Disk, settings: &[(&str, &str)]) -> Self {
+        Self::start_in(disk.path(), disk.environment(), settings).await
+    }
+
+    async fn start_in(parent: &Path, environment: Vec<(String, String)>, settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let postgres = Self::prepared(parent, unique(""), settings);
+        let postgres = Self::prepared(parent, environment, unique(""), settings);
         postgres.init();
         postgres.first_run().await
     }
 
-    /// Starts a standby of this one, with its data below a folder of its own, and waits until
-    /// every commit waits for it.
-    pub async fn standby_in(&self, parent: &Path) -> Self {
-        let standby = Self::prepared(parent, self.password.clone(), self.settings.clone());
+    /// Starts a standby of this one, with its data on this disk, and waits until every commit
+    /// waits for it.
+    pub async fn standby_on(&self, disk: &Disk) -> Self {
+        let standby = Self::prepared(disk.path(), disk.environment(), self.password.clone(), self.settings.clone());
         let copied = standby
             .command("pg_basebackup")
             .args(["--checkpoint=fast", "--no-sync", "--wal-method=stream", "--write-recovery-conf"])
@@ -161,7 +167,12 @@ impl Postgres {
         .await;
     }
 
-    fn prepared(parent: &Path, password: String, settings: Vec<(String, String)>) -> Self {
+    fn prepared(
+        parent: &Path,
+        environment: Vec<(String, String)>,
+        password: String,
+        settings: Vec<(String, String)>,
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("scanfence-pg.").tempdir_in(parent).expect("a temporary folder");
         let postgres = Self {
             server: None,
@@ -169,6 +180,7 @@ impl Postgres {
             port: free_port(),
             password,
             settings,
+            environment,
             log: NamedTempFile::new().expect("a temporary file"),
             _guard: Guard::over_postgres(folder.path()),
             folder,
@@ -327,6 +339,7 @@ impl Postgres {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.current_dir("/").stdin(Stdio::null()).env_clear().process_group(0);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some((user, group)) = unprivileged() {
             command.uid(user).gid(group);
         }
