@@ -124,16 +124,14 @@ impl Plant {
         self.shared_ground().postgres.add_standby().await;
     }
 
-    /// Promotes the replica of Redis, and leads everybody to it.
+    /// Promotes the replica of Redis, and leads to it whoever connects from now on. Who is
+    /// connected stays with the old master: two of them grant.
     pub fn promote_redis(&mut self) {
         let redis = &mut self.shared_ground().redis;
         redis.promote();
         let port = redis.master.port;
         for replica in &self.replicas {
-            let Some(link) = &replica.to_redis else { continue };
-            link.lead_to(local(port));
-            // Who is connected stays with the old one until that is done: as long as nobody
-            // tells, two masters grant.
+            replica.to_redis.iter().for_each(|link| link.lead_to(local(port)));
         }
     }
 

@@ -79,7 +79,7 @@ pub async fn run(plan: Plan) -> Report {
         run.nemesis.calm(&mut plant, &run.floor).await;
         run.took += struck.elapsed();
         violations.extend(run.settle(&mut plant, &terminals).await);
-        let (ledger, wrong) = final_books(&plant, &run.floor.history).await;
+        let (ledger, wrong) = books_of(plant.books(), &run.floor.history).await;
         violations.extend(wrong);
         violations.extend(clean(&mut plant, &run.floor, &held).await);
         violations.extend(watcher.found());
@@ -128,13 +128,7 @@ pub async fn work_orders(door: &str, count: usize) -> Vec<String> {
     numbers
 }
 
-/// The books as they are now, read from the first row on, and what is wrong with them and
-/// with the whole history.
-pub async fn final_books(plant: &Plant, history: &History) -> (Ledger, Vec<Violation>) {
-    books_of(plant.books(), history).await
-}
-
-/// The same, of any database.
+/// The books, read from the first row on, and what is wrong with them and with the whole history.
 pub async fn books_of(books: Books, history: &History) -> (Ledger, Vec<Violation>) {
     let mut ledger = Ledger::default();
     for (id, at) in history.acknowledged(0).0 {
