@@ -14,8 +14,10 @@ use scanfence::store::Store;
 use scanfence::store::postgres::PostgresStore;
 use scanfence::store::sqlite::SqliteStore;
 use serde_json::json;
+use sqlx::Connection as _;
 use stage::audit::{assert_audit, log_of};
 use stage::client::Client;
+use stage::disk::Disk;
 use stage::load::{Books, Kept, Load, Replicas, assert_unsettled, work_orders};
 use stage::postgres::{Database, Postgres};
 use stage::proxy::{Link, Proxy};
@@ -148,6 +150,54 @@ async fn while_postgresql_hangs_every_request_is_answered_and_later_settled() {
         assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
     }
     books.audit(&postgres_store(plant.database.url()).await, &work_orders).await;
+}
+
+/// A row that only the primary has is visible there once it has crashed and started again.
+/// Whoever were answered from it would be told of a scan that the standby never had.
+#[tokio::test]
+async fn pitfall_29_no_answer_rests_on_a_row_that_only_a_crashed_primary_has() {
+    let disks = [Disk::small(256), Disk::small(256)];
+    let mut primary = Postgres::start_on(&disks[0], &[("max_connections", "60")]).await;
+    let mut standby = primary.standby_on(&disks[1]).await;
+    let proxy = Proxy::before(&primary.url("postgres")).await;
+    // By a lease: locking the row is a commit to be waited for in itself.
+    let service = Setup::shared(proxy.url()).redis(&redis_url()).start().await;
+    let replicas = Replicas::of(&[&service]);
+    let work_orders = work_orders(&replicas, 1).await;
+    let mut books = Books::default();
+    books.settle(Kept::scan(&work_orders[0], json!({ "counter": "input" })), &replicas).await;
+
+    // Its COMMIT waits for the standby, and its client goes away, which must not end the wait.
+    standby.kill9().await;
+    let kept = Kept::scan(&work_orders[0], json!({ "counter": "input" }));
+    let (client, sent) = (service.client(), kept.clone());
+    let asked = tokio::spawn(async move { client.try_scan(&sent.work_order, &sent.id, &sent.body).await });
+    let mut watcher = sqlx::PgConnection::connect(&primary.url("postgres")).await.unwrap();
+    eventually("the commit waits for the standby", SOON, async || {
+        let waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut watcher).await.unwrap();
+        (waiting > 0).then_some(())
+    })
+    .await;
+    asked.abort();
+    primary.kill9().await;
+    primary.start_again().await;
+    let mut watcher = sqlx::PgConnection::connect(&primary.url("postgres")).await.unwrap();
+    let row = "select count(*) from update_log where request_id = $1";
+    let on_primary: i64 = sqlx::query_scalar(row).bind(&kept.id).fetch_one(&mut watcher).await.unwrap();
+    assert_eq!(on_primary, 1, "the row is there to be taken for good");
+    let reply = service.client().scan(&kept.work_order, &kept.id, &kept.body).await;
+    assert_eq!(reply.code(), "storage-unavailable", "{reply:?}");
+    assert_unsettled(&reply);
+
+    // The machine is lost after all.
+    primary.kill9().await;
+    standby.start_again().await;
+    standby.promote().await;
+    proxy.lead_to(([127, 0, 0, 1], standby.port()).into());
+    let reply = books.settle(kept, &replicas).await;
+    assert_eq!((reply.status, reply.replayed()), (StatusCode::CREATED, false), "the standby never had it");
+    books.audit(&postgres_store(&standby.url("postgres")).await, &work_orders).await;
 }
 
 /// The link to PostgreSQL breaks after so many bytes of answers: in a load, in a write,

@@ -1,6 +1,7 @@
 //! The leases against a real Redis. Tests named after a number hold to that entry of the
 //! list of pitfalls that the design keeps.
 
+#[expect(dead_code, reason = "other test programs use more of it")]
 #[path = "stage/redis.rs"]
 mod stage;
 

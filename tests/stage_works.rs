@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sqlx::{Connection as _, PgConnection};
 use stage::client::Client;
+use stage::clock::Clock;
+use stage::disk::Disk;
 use stage::postgres::{Database, Postgres};
 use stage::proxy::{Link, Proxy};
 use stage::service::Setup;
@@ -88,6 +90,56 @@ async fn a_paused_server_answers_once_it_goes_on() {
     assert_eq!(asked.await.unwrap(), 1);
 }
 
+#[tokio::test]
+async fn a_standby_has_what_was_committed_and_takes_over_alone() {
+    let disks = [Disk::pretended(), Disk::small(256)];
+    let mut primary = Postgres::start_on(&disks[0], &[("max_connections", "20")]).await;
+    let standby = primary.standby_on(&disks[1]).await;
+    let mut connection = PgConnection::connect(&primary.url("postgres")).await.unwrap();
+    sqlx::raw_sql("create table kept (n integer); insert into kept values (1)").execute(&mut connection).await.unwrap();
+    primary.kill9().await;
+    standby.promote().await;
+    let mut connection = PgConnection::connect(&standby.url("postgres")).await.unwrap();
+    sqlx::raw_sql("insert into kept values (2)").execute(&mut connection).await.expect("it waits for no standby");
+    let kept: i64 = sqlx::query_scalar("select count(*) from kept").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(kept, 2);
+}
+
+#[test]
+fn a_disk_is_full_until_it_is_freed() {
+    for disk in [Disk::small(1), Disk::pretended()] {
+        let file = disk.path().join("file");
+        let grow_to = |pages: u64| {
+            let mut command = std::process::Command::new("fallocate");
+            command.args(["--length", &(pages * 4096).to_string()]).arg(&file).envs(disk.environment());
+            let done = command.output().expect("fallocate is on the PATH");
+            if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+        };
+        grow_to(1).expect("there is room");
+        disk.fill();
+        let refused = grow_to(2).expect_err("there is none");
+        assert!(refused.contains("No space left on device"), "{refused}");
+        grow_to(1).expect("what is there is there");
+        disk.free();
+        grow_to(2).expect("there is room again");
+    }
+}
+
+#[test]
+fn a_clock_goes_ahead_and_back_for_one_process() {
+    let clock = Clock::right();
+    let now = |clock: &Clock| -> i64 {
+        let said = std::process::Command::new("date").arg("+%s").envs(clock.environment()).output().unwrap();
+        String::from_utf8(said.stdout).unwrap().trim().parse().expect("seconds")
+    };
+    let before = now(&clock);
+    for step in [3600, -3600, 0] {
+        clock.step(step);
+        let ahead = now(&clock) - before - step;
+        assert!((0..60).contains(&ahead), "{ahead} s too much after a step of {step}");
+    }
+}
+
 /// A server that answers every byte with the next one.
 async fn successor() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
@@ -127,6 +179,17 @@ async fn a_link_passes_and_delays_and_stalls() {
     assert_eq!(ask(&mut stream, 2).await.unwrap(), 3);
     assert!(asked.elapsed() >= Duration::from_millis(100), "there and back: {:?}", asked.elapsed());
 
+    // A byte each way, at so many a second.
+    proxy.set(Link::Narrow(20));
+    let asked = Instant::now();
+    assert_eq!(ask(&mut stream, 2).await.unwrap(), 3);
+    assert!(asked.elapsed() >= Duration::from_millis(100), "there and back: {:?}", asked.elapsed());
+
+    proxy.set(Link::Jitter(Duration::from_millis(20)));
+    for byte in 0..20 {
+        assert_eq!(ask(&mut stream, byte).await.unwrap(), byte + 1, "in order, whatever the delay");
+    }
+
     for stalled in [Link::Stalled, Link::AnswersStalled] {
         proxy.set(stalled);
         stream.write_u8(3).await.unwrap();
@@ -137,6 +200,17 @@ async fn a_link_passes_and_delays_and_stalls() {
 
     drop(stream);
     eventually("its end passes too", SOON, async || (proxy.connections() == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_link_leads_new_connections_elsewhere() {
+    let proxy = Proxy::before("tcp://127.0.0.1:1").await;
+    let mut nowhere = TcpStream::connect(proxy.address()).await.unwrap();
+    ask(&mut nowhere, 1).await.expect_err("nobody is there");
+    let elsewhere = successor().await;
+    proxy.lead_to(elsewhere.trim_start_matches("tcp://").parse().unwrap());
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    assert_eq!(ask(&mut stream, 1).await.unwrap(), 2);
 }
 
 #[tokio::test]

@@ -32,6 +32,13 @@ impl Guard {
         Self::start(end, &[folder.as_os_str()])
     }
 
+    /// Watches over a mounted file system, and the folder that it is mounted on.
+    pub fn over_mount(folder: &Path) -> Self {
+        // Servers on it end by guards of their own.
+        let end = r#"sleep 6; umount -l "$1" || sudo -n umount -l "$1"; rmdir "$1""#;
+        Self::start(end, &[folder.as_os_str()])
+    }
+
     fn start(end: &str, arguments: &[&std::ffi::OsStr]) -> Self {
         let guard = Command::new("sh")
             .args(["-c", &format!("cat > /dev/null; {end}"), "guard"])

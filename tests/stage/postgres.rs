@@ -1,5 +1,6 @@
 //! PostgreSQL: a database of the test's own on the shared server, or a whole server of its own.
 
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -7,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use url::Url;
 
+use super::disk::Disk;
 use super::guard::{self, Guard};
 use super::{SOON, database_url, eventually, free_port, tail, unique};
 
@@ -86,37 +88,139 @@ pub struct Postgres {
     port: u16,
     password: String,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     folder: TempDir,
+    /// Elsewhere, so that it can be written while the disk of the data is full.
+    log: NamedTempFile,
     _guard: Guard,
 }
 
 impl Postgres {
     /// Starts one, with settings as in `postgresql.conf`.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
-        let folder = tempfile::Builder::new().prefix("scanfence-pg.").tempdir().expect("a temporary folder");
-        let mut postgres = Self {
+        Self::start_in(&std::env::temp_dir(), Vec::new(), settings).await
+    }
+
+    /// Starts one with its data on this disk.
+    pub async fn start_on(disk: &Disk, settings: &[(&str, &str)]) -> Self {
+        Self::start_in(disk.path(), disk.environment(), settings).await
+    }
+
+    async fn start_in(parent: &Path, environment: Vec<(String, String)>, settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let postgres = Self::prepared(parent, environment, unique(""), settings);
+        postgres.init();
+        postgres.first_run().await
+    }
+
+    /// Starts a standby of this one, with its data on this disk, and waits until every commit
+    /// waits for it.
+    pub async fn standby_on(&self, disk: &Disk) -> Self {
+        let standby = Self::prepared(disk.path(), disk.environment(), self.password.clone(), self.settings.clone());
+        let copied = standby
+            .command("pg_basebackup")
+            .args(["--checkpoint=fast", "--no-sync", "--wal-method=stream", "--write-recovery-conf"])
+            .args(["--dbname", &self.url("postgres"), "--pgdata"])
+            .arg(standby.data())
+            .output()
+            .expect("pg_basebackup can be run");
+        assert!(copied.status.success(), "pg_basebackup failed: {}", String::from_utf8_lossy(&copied.stderr));
+        // Once promoted it stands alone, and must not wait for a standby like its primary.
+        let mut settings = std::fs::OpenOptions::new()
+            .append(true)
+            .open(standby.data().join("postgresql.auto.conf"))
+            .expect("its settings are there");
+        settings.write_all(b"synchronous_standby_names = ''\n").expect("its settings can be written");
+        let standby = standby.first_run().await;
+        self.wait_for_standby().await;
+        standby
+    }
+
+    async fn wait_for_standby(&self) {
+        let url = self.url("postgres");
+        execute(&url, "alter system set synchronous_standby_names = '*'").await.expect("a superuser may");
+        execute(&url, "select pg_reload_conf()").await.expect("a superuser may");
+        let mut connection = PgConnection::connect(&url).await.expect("the primary takes connections");
+        eventually("the standby is synchronous", SOON, async || {
+            let sync =
+                "select exists (select from pg_stat_replication where sync_state = 'sync' and state = 'streaming')";
+            let sync: bool = sqlx::query_scalar(sync).fetch_one(&mut connection).await.ok()?;
+            sync.then_some(())
+        })
+        .await;
+        // A commit that waits has all those before it on the standby, too.
+        execute(&url, "select pg_logical_emit_message(true, 'stage', 'synchronous')")
+            .await
+            .expect("the standby answers");
+    }
+
+    /// Makes a standby the primary.
+    pub async fn promote(&self) {
+        let url = self.url("postgres");
+        execute(&url, "select pg_promote(wait => false)").await.expect("a standby can be promoted");
+        eventually("the standby is promoted", SOON, async || {
+            let mut connection = PgConnection::connect(&url).await.ok()?;
+            let standby: bool =
+                sqlx::query_scalar("select pg_is_in_recovery()").fetch_one(&mut connection).await.ok()?;
+            (!standby).then_some(())
+        })
+        .await;
+    }
+
+    fn prepared(
+        parent: &Path,
+        environment: Vec<(String, String)>,
+        password: String,
+        settings: Vec<(String, String)>,
+    ) -> Self {
+        let folder = tempfile::Builder::new().prefix("scanfence-pg.").tempdir_in(parent).expect("a temporary folder");
+        let postgres = Self {
             server: None,
             programs: programs(),
             port: free_port(),
-            password: unique(""),
-            settings: settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            password,
+            settings,
+            environment,
+            log: NamedTempFile::new().expect("a temporary file"),
             _guard: Guard::over_postgres(folder.path()),
             folder,
         };
-        postgres.init();
+        let folder = postgres.folder.path();
+        // The server's user may be another one, who has to get through and write.
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).expect("the folder is ours");
+        std::fs::write(folder.join("password"), &postgres.password).expect("the folder is ours");
+        own(&folder.join("password"));
+        std::fs::create_dir(postgres.data()).expect("the folder is ours");
+        std::fs::set_permissions(postgres.data(), PermissionsExt::from_mode(0o700)).expect("the folder is ours");
+        own(&postgres.data());
+        postgres
+    }
+
+    async fn first_run(mut self) -> Self {
         for _ in 0..5 {
-            if postgres.run().await {
-                return postgres;
+            if self.run().await {
+                return self;
             }
             // Somebody else took the port, most likely.
-            postgres.port = free_port();
+            self.port = free_port();
         }
-        panic!("PostgreSQL did not start:\n{}", tail(&postgres.log()));
+        panic!("PostgreSQL did not start:\n{}", tail(&self.log()));
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// The URL of one of its databases; `postgres` is always there.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://scanfence:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// How many sessions hold a transaction open without doing anything in it.
+    pub async fn idle_in_transaction(&self) -> i64 {
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.expect("it takes connections");
+        let sessions = "select count(*) from pg_stat_activity where state like 'idle in transaction%'";
+        sqlx::query_scalar(sessions).fetch_one(&mut connection).await.expect("sessions can be counted")
     }
 
     /// Its port on 127.0.0.1.
@@ -126,7 +230,7 @@ impl Postgres {
 
     /// What it logged so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.log.path()).unwrap_or_default()
     }
 
     /// Ends every session and transaction, stops, and starts again on the same port.
@@ -160,6 +264,24 @@ impl Postgres {
         assert!(self.run().await, "PostgreSQL did not start again:\n{}", tail(&self.log()));
     }
 
+    /// Starts it where it has ended by itself, as on a full disk, and waits until it answers.
+    pub async fn revive(&mut self) {
+        let mut server = self.server.take().expect("it was started");
+        let url = self.url("postgres");
+        let ended = eventually("PostgreSQL answers, or has ended", SOON, async || {
+            match server.try_wait().expect("it is ours") {
+                Some(_) => Some(true),
+                None => execute(&url, "select 1").await.is_ok().then_some(false),
+            }
+        })
+        .await;
+        if ended {
+            self.start_again().await;
+        } else {
+            self.server = Some(server);
+        }
+    }
+
     /// Stops all its processes where they stand (SIGSTOP): connections stay, nobody answers.
     pub fn pause(&self) {
         stop_all(self.postmaster());
@@ -175,23 +297,14 @@ impl Postgres {
     }
 
     fn init(&self) {
-        let folder = self.folder.path();
-        // The server's user may be another one, who has to get through and write.
-        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).expect("the folder is ours");
-        for (name, content) in [("password", self.password.as_str()), ("log", "")] {
-            std::fs::write(folder.join(name), content).expect("the folder is ours");
-            own(&folder.join(name));
-        }
-        std::fs::create_dir(folder.join("data")).expect("the folder is ours");
-        own(&folder.join("data"));
         let made = self
             .command("initdb")
             .args(["--username=scanfence", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"])
             // Nothing of value yet; the server itself syncs whatever it acknowledges.
             .args(["--no-sync", "--no-instructions", "--pwfile"])
-            .arg(folder.join("password"))
+            .arg(self.folder.path().join("password"))
             .arg("--pgdata")
-            .arg(folder.join("data"))
+            .arg(self.data())
             .output()
             .expect("initdb can be run");
         assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
@@ -199,10 +312,9 @@ impl Postgres {
 
     /// Starts the server and waits until it answers; false where it ended instead.
     async fn run(&mut self) -> bool {
-        let log =
-            std::fs::OpenOptions::new().append(true).open(self.folder.path().join("log")).expect("the log is ours");
+        let log = std::fs::OpenOptions::new().append(true).open(self.log.path()).expect("the log is ours");
         let mut command = self.command("postgres");
-        command.arg("-D").arg(self.folder.path().join("data"));
+        command.arg("-D").arg(self.data());
         command.args(["-h", "127.0.0.1", "-c", "unix_socket_directories="]).args(["-p", &self.port.to_string()]);
         for (name, value) in &self.settings {
             command.arg("-c").arg(format!("{name}={value}"));
@@ -227,6 +339,7 @@ impl Postgres {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.current_dir("/").stdin(Stdio::null()).env_clear().process_group(0);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some((user, group)) = unprivileged() {
             command.uid(user).gid(group);
         }
@@ -267,14 +380,15 @@ fn resume_all(postmaster: rustix::process::Pid) {
 /// Where the newest PostgreSQL's programs are: PATH (as `./test` sets it) or Debian's place.
 fn programs() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let has_all = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
+    let has_all =
+        |folder: &PathBuf| ["initdb", "postgres", "pg_basebackup"].iter().all(|name| folder.join(name).exists());
     let debians = || {
         let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
         let version = versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).max()?;
         Some(PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))).filter(has_all)
     };
     let found = std::env::split_paths(&path).find(has_all).or_else(debians);
-    found.expect("PostgreSQL's initdb and postgres are in no folder of PATH: run ./test, which finds or installs them")
+    found.expect("PostgreSQL's initdb, postgres and pg_basebackup are in no folder of PATH: run ./test, which finds or installs them")
 }
 
 /// A user and group to run a server as, where this is root.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,6 +20,10 @@ pub enum Link {
     Good,
     /// Everything passes, so much later in either direction.
     Slow(Duration),
+    /// Everything passes, each piece later by anything up to so much.
+    Jitter(Duration),
+    /// Everything passes, at so many bytes a second in either direction.
+    Narrow(u32),
     /// A black hole: connections are accepted and kept, nothing passes.
     Stalled,
     /// Questions pass, answers don't: what was asked is done, and nobody hears of it.
@@ -34,6 +38,7 @@ pub enum Link {
 pub struct Proxy {
     address: SocketAddr,
     url: String,
+    server: Arc<Mutex<String>>,
     link: watch::Sender<Link>,
     /// Every connection holds one.
     open: Arc<()>,
@@ -45,14 +50,15 @@ impl Proxy {
     pub async fn before(url: &str) -> Self {
         let mut url = Url::parse(url).expect("the server's URL is one");
         let server = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+        let server = Arc::new(Mutex::new(server));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
         let address = listener.local_addr().expect("it is bound");
         url.set_host(Some("127.0.0.1")).expect("a host");
         url.set_port(Some(address.port())).expect("a port");
         let (link, seen) = watch::channel(Link::Good);
         let open = Arc::new(());
-        let accepting = tokio::spawn(accept(listener, server, seen, open.clone()));
-        Self { address, url: url.into(), link, open, accepting }
+        let accepting = tokio::spawn(accept(listener, server.clone(), seen, open.clone()));
+        Self { address, url: url.into(), server, link, open, accepting }
     }
 
     /// The server's URL, by way of this proxy.
@@ -63,6 +69,21 @@ impl Proxy {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Leads new connections to another server from now on; those that are there stay.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.leader().lead_to(server);
+    }
+
+    /// What leads new connections to another server, for somebody else to use.
+    pub fn leader(&self) -> Leader {
+        Leader(Arc::clone(&self.server))
+    }
+
+    /// How the link is.
+    pub fn link(&self) -> Link {
+        *self.link.borrow()
     }
 
     /// Makes the link so from now on.
@@ -83,6 +104,16 @@ impl Proxy {
     }
 }
 
+/// Where a proxy leads new connections.
+pub struct Leader(Arc<Mutex<String>>);
+
+impl Leader {
+    /// To this server from now on.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = server.to_string();
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         // The task owns every connection's task.
@@ -90,12 +121,13 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: String, link: watch::Receiver<Link>, open: Arc<()>) {
+async fn accept(listener: TcpListener, server: Arc<Mutex<String>>, link: watch::Receiver<Link>, open: Arc<()>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((client, _)) = listener.accept() => {
-                connections.spawn(connection(client, server.clone(), link.clone(), open.clone()));
+                let server = server.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                connections.spawn(connection(client, server, link.clone(), open.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -158,6 +190,8 @@ async fn pass(
                 Link::Stalled => {}
                 Link::AnswersStalled if way == Way::Answer => {}
                 Link::Slow(delay) => break sleep_until(arrived + delay).await,
+                Link::Jitter(most) => break sleep_until(arrived + most.mul_f64(rand::random())).await,
+                Link::Narrow(bytes) => break sleep_until(arrived + time_for(read, bytes)).await,
                 Link::Good | Link::AnswersStalled | Link::AnswersCutAfter(_) | Link::Down => break,
             }
             link.changed().await.map_err(io::Error::other)?;
@@ -173,4 +207,9 @@ async fn pass(
         }
         left = left.map(|left| left - passing);
     }
+}
+
+/// How long so many bytes take at so many a second.
+fn time_for(bytes: usize, a_second: u32) -> Duration {
+    Duration::from_secs(1) * u32::try_from(bytes).unwrap_or(u32::MAX) / a_second.max(1)
 }

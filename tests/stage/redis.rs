@@ -17,6 +17,7 @@ pub struct Redis {
     pub port: u16,
     folder: TempDir,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     server: Child,
 }
 
@@ -35,9 +36,18 @@ impl Redis {
     /// Starts an empty one on this port.
     pub fn start_on(port: u16, arguments: Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let server = spawn(port, &folder, &arguments);
-        let redis = Self { port, folder, arguments, server };
+        let server = spawn(port, &folder, &arguments, &[]);
+        let redis = Self { port, folder, arguments, environment: Vec::new(), server };
         redis.wait_until_ready();
+        redis
+    }
+
+    /// Starts an empty one with more arguments and these environment variables, such as those of
+    /// a clock.
+    pub fn start_by(environment: &[(String, String)], arguments: &[&str]) -> Self {
+        let mut redis = Self::start_with(arguments);
+        redis.environment = environment.to_vec();
+        redis.restart_empty();
         redis
     }
 
@@ -49,7 +59,7 @@ impl Redis {
     /// Kills it and starts an empty one in its place.
     pub fn restart_empty(&mut self) {
         self.kill();
-        self.server = spawn(self.port, &self.folder, &self.arguments);
+        self.server = spawn(self.port, &self.folder, &self.arguments, &self.environment);
         self.wait_until_ready();
     }
 
@@ -139,8 +149,8 @@ impl Sentinel {
         let file = folder.path().join("sentinel.conf");
         std::fs::write(&file, watch).expect("the folder is ours");
         let arguments = vec![file.display().to_string(), "--sentinel".to_owned()];
-        let server = spawn(port, &folder, &arguments);
-        let sentinel = Redis { port, folder, arguments, server };
+        let server = spawn(port, &folder, &arguments, &[]);
+        let sentinel = Redis { port, folder, arguments, environment: Vec::new(), server };
         sentinel.wait_until_ready();
         sentinel.wait_for(&["SENTINEL", "REPLICAS", "line"], |replicas| {
             replicas.contains("slave-priority") && replicas.contains("master-link-status\nok")
@@ -204,7 +214,7 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-fn spawn(port: u16, folder: &TempDir, arguments: &[String]) -> Child {
+fn spawn(port: u16, folder: &TempDir, arguments: &[String], environment: &[(String, String)]) -> Child {
     // A configuration file comes first, where there is one; `--sentinel` last.
     let (files, options): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| argument.ends_with(".conf"));
     Command::new("redis-server")
@@ -214,6 +224,7 @@ fn spawn(port: u16, folder: &TempDir, arguments: &[String]) -> Child {
         .arg(folder.path())
         .args(["--save", "", "--appendonly", "no", "--logfile", "redis.log"])
         .args(options)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -82,9 +82,10 @@ impl Setup {
         (code, service.log())
     }
 
-    fn spawn(&self) -> Service {
+    /// Starts it, and waits for nothing.
+    pub fn spawn(&self) -> Service {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_scanfence"))
+        let mut process = Command::new(program())
             .arg("serve")
             .current_dir(home.path())
             .env_clear()
@@ -141,6 +142,20 @@ impl Service {
         .await;
     }
 
+    /// Where it listens, once it does.
+    pub fn listens(&mut self) -> Option<SocketAddr> {
+        if self.address.is_none() {
+            let address = self.lines().iter().find_map(|line| address_in(line));
+            self.address = address;
+        }
+        self.address
+    }
+
+    /// How many files and sockets it has open now.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("it runs, and is ours").count()
+    }
+
     /// How much memory it holds now, in KiB.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
@@ -193,7 +208,7 @@ impl Service {
     }
 
     /// Its exit code, once it has ended.
-    fn ended(&mut self) -> Option<Option<i32>> {
+    pub fn ended(&mut self) -> Option<Option<i32>> {
         Some(self.process.try_wait().expect("it is ours")?.code())
     }
 
@@ -210,6 +225,12 @@ impl Drop for Service {
             eprintln!("--- the log of the service at {:?}\n{}", self.address, tail(&self.log()));
         }
     }
+}
+
+/// The program under test: the one of `SCANFENCE_BIN`, such as a release build, or the one that
+/// cargo has built for the tests.
+pub fn program() -> PathBuf {
+    std::env::var_os("SCANFENCE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_scanfence").into(), PathBuf::from)
 }
 
 /// Collects the log, so that the service never waits for a reader. The thread ends with it.

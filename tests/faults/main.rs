@@ -1,0 +1,100 @@
+//! The fault suite: every fault that a plant may meet, on real servers and the real program,
+//! and every promise of the contract checked meanwhile and after.
+//!
+//! In reading order: a [`plant`] of [`replica`]s, the [`shop`] floor in front of it and the
+//! [`history`] of what its terminals were told, the [`nemesis`] that strikes, the
+//! [`snapshot`]s of the books and who [`watch`]es them, the [`checker`], a whole [`run`], and
+//! what has to happen in it [`sometimes`]. [`red`] and the [`controls`] show that the checker
+//! goes red, [`naive`] what becomes of an endpoint that is not protected at all.
+//!
+//! `docs/FAULTS.md` says what each fault comes to. Three seeds are run for a round each;
+//! `SCANFENCE_FAULT_SEED` names one, `SCANFENCE_FAULT_MINUTES` goes on for longer.
+
+#[path = "../stage/mod.rs"]
+mod stage;
+
+mod checker;
+mod controls;
+mod history;
+mod naive;
+mod nemesis;
+mod plant;
+mod red;
+mod replica;
+mod run;
+mod shop;
+mod snapshot;
+mod sometimes;
+mod watch;
+
+use std::time::{Duration, Instant};
+
+use run::Plan;
+use sometimes::Tally;
+
+/// One run at a time: calm has to be calm.
+static STAGE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The seeds of the short form.
+const SEEDS: [u64; 3] = [1, 2, 3];
+/// What the short form has to reach, all seeds together.
+const REQUESTS: usize = 20_000;
+const FAULTS: usize = 150;
+/// And within what time.
+const SHORT: Duration = Duration::from_secs(300);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_fault_loses_doubles_or_blocks_a_scan() {
+    let _alone = STAGE.lock().await;
+    let begun = Instant::now();
+    let seed: Option<u64> = setting("SCANFENCE_FAULT_SEED");
+    let minutes: Option<u64> = setting("SCANFENCE_FAULT_MINUTES");
+    println!("the program under test: {}", stage::service::program().display());
+    let mut all = Tally::default();
+    for seed in seed.map_or_else(|| SEEDS.to_vec(), |seed| vec![seed]) {
+        all.add(&both_deployments(seed, minutes.unwrap_or(0)).await);
+    }
+    println!("\nin all: {all}0 violations, in {} s", begun.elapsed().as_secs());
+    if seed.is_none() && minutes.is_none() {
+        assert!(all.requests >= REQUESTS, "only {} requests", all.requests);
+        assert!(all.all_faults() >= FAULTS, "only {} faults", all.all_faults());
+        assert!(begun.elapsed() <= SHORT, "it took {:?}", begun.elapsed());
+    }
+}
+
+/// Runs the shared and the embedded deployment beside each other.
+async fn both_deployments(seed: u64, minutes: u64) -> Tally {
+    println!("\nseed {seed} (SCANFENCE_FAULT_SEED={seed} strikes the same again)");
+    let _told_at_the_end = ToldOnPanic(seed);
+    let at_least = Duration::from_secs(60 * minutes);
+    let disk = 256 + 40 * minutes;
+    let shared = Plan { seed, at_least, embedded: false, terminals: 40, disk };
+    let embedded = Plan { embedded: true, terminals: 12, disk: 64 + 10 * minutes, ..shared };
+    let (shared, embedded) = tokio::join!(run::run(shared), run::run(embedded));
+    let mut all = Tally::default();
+    for (name, report, is_embedded) in [("shared", shared, false), ("embedded", embedded, true)] {
+        println!("{name}: {}{} violations", report.tally, report.violations.len());
+        let wrong: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
+        assert!(wrong.is_empty(), "seed {seed}, {name}: {}", wrong.join("\n"));
+        let missing = report.tally.missing(is_embedded);
+        assert!(missing.is_empty(), "seed {seed}, {name}: the run shows nothing: {missing:?}");
+        all.add(&report.tally);
+    }
+    all
+}
+
+/// Tells the seed wherever a run fails.
+struct ToldOnPanic(u64);
+
+impl Drop for ToldOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("it failed with seed {0}: SCANFENCE_FAULT_SEED={0} strikes the same again", self.0);
+        }
+    }
+}
+
+fn setting(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a whole number, not {text:?}")))
+}

@@ -1,0 +1,165 @@
+//! What has to happen at some time in a run: where it never did, the run has shown nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::nemesis::Fault;
+
+/// What happened in a run, counted.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// HTTP requests sent.
+    pub requests: usize,
+    /// Faults, by kind.
+    pub faults: BTreeMap<Fault, usize>,
+    /// Kills of a replica with requests under way to it.
+    pub kills_under_way: usize,
+    /// Answers given again.
+    pub replays: usize,
+    /// Attempts whose outcome the terminal did not learn.
+    pub unknown: usize,
+    /// Attempts that were turned away for their body, under a known id.
+    pub reused: usize,
+    /// Writes that came after a newer fence had written, and changed nothing.
+    pub fenced_off: u64,
+    /// Leases that ran out or were lost.
+    pub leases_lost: u64,
+    /// How often a replica took Redis for away.
+    pub breaker_openings: usize,
+    /// How often the database noted that its disk is full.
+    pub full_disks: usize,
+    /// Snapshots of the running plant that were judged.
+    pub snapshots: usize,
+    /// Rows of the log at the end, and those of them that were counted.
+    pub rows: [usize; 2],
+    /// How long faults struck.
+    pub took: Duration,
+}
+
+impl Tally {
+    /// Faults of all kinds.
+    pub fn all_faults(&self) -> usize {
+        self.faults.values().sum()
+    }
+
+    /// Adds what happened in another run.
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        for (fault, times) in &other.faults {
+            *self.faults.entry(*fault).or_default() += times;
+        }
+        self.kills_under_way += other.kills_under_way;
+        self.replays += other.replays;
+        self.unknown += other.unknown;
+        self.reused += other.reused;
+        self.fenced_off += other.fenced_off;
+        self.leases_lost += other.leases_lost;
+        self.breaker_openings += other.breaker_openings;
+        self.full_disks += other.full_disks;
+        self.snapshots += other.snapshots;
+        self.rows = [self.rows[0] + other.rows[0], self.rows[1] + other.rows[1]];
+        self.took += other.took;
+    }
+
+    /// What never happened, although it has to in a run that shows anything.
+    pub fn missing(&self, embedded: bool) -> Vec<String> {
+        let mut always = vec![
+            ("request under way at a kill", self.kills_under_way),
+            ("replay", self.replays),
+            ("unknown outcome", self.unknown),
+            ("known id with another body", self.reused),
+            ("full disk", self.full_disks),
+            // One in four seconds at least, where four in one are meant: databases are often away.
+            ("snapshot while faults strike", self.snapshots * 4 / (self.took.as_secs() as usize).max(1)),
+        ];
+        if !embedded {
+            #[expect(clippy::cast_possible_truncation, reason = "it is asked only whether there were any")]
+            always.extend([
+                ("fenced-off write", self.fenced_off as usize),
+                ("lease lost", self.leases_lost as usize),
+                ("opening of the breaker", self.breaker_openings),
+            ]);
+        }
+        let never = always.into_iter().filter(|(_, times)| *times == 0);
+        let mut missing: Vec<String> = never.map(|(what, _)| format!("no {what}")).collect();
+        for fault in Fault::all_of(embedded).filter(|fault| !self.faults.contains_key(fault)) {
+            missing.push(format!("never: {}", fault.words()));
+        }
+        missing
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requests, unknown, replays, reused, fenced_off, leases_lost, breaker_openings, .. } = self;
+        writeln!(
+            f,
+            "{requests} requests, {} faults in {} s; {} rows in the log, {} of them counted",
+            self.all_faults(),
+            self.took.as_secs(),
+            self.rows[0],
+            self.rows[1]
+        )?;
+        writeln!(
+            f,
+            "{unknown} unknown outcomes, {replays} replays, {reused} known ids with another body, \
+             {} kills with requests under way",
+            self.kills_under_way
+        )?;
+        writeln!(
+            f,
+            "{fenced_off} fenced-off writes, {leases_lost} leases lost, {breaker_openings} openings of the breaker, \
+             {} notes of a full disk, {} snapshots judged meanwhile",
+            self.full_disks, self.snapshots
+        )?;
+        for (fault, times) in &self.faults {
+            writeln!(f, "{times:>6} × {}", fault.words())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Tally {
+        Tally {
+            faults: Fault::all_of(false).map(|fault| (fault, 1)).collect(),
+            kills_under_way: 1,
+            replays: 1,
+            unknown: 1,
+            reused: 1,
+            fenced_off: 1,
+            leases_lost: 1,
+            breaker_openings: 1,
+            full_disks: 1,
+            snapshots: 10,
+            took: Duration::from_secs(10),
+            ..Tally::default()
+        }
+    }
+
+    #[test]
+    fn a_run_in_which_something_never_happened_shows_nothing() {
+        assert_eq!(full().missing(false), Vec::<String>::new());
+        let without: [fn(&mut Tally); 10] = [
+            |tally| tally.kills_under_way = 0,
+            |tally| tally.replays = 0,
+            |tally| tally.unknown = 0,
+            |tally| tally.reused = 0,
+            |tally| tally.fenced_off = 0,
+            |tally| tally.leases_lost = 0,
+            |tally| tally.breaker_openings = 0,
+            |tally| tally.full_disks = 0,
+            |tally| tally.snapshots = 1,
+            |tally| tally.faults.retain(|fault, _| *fault != Fault::DiskFull),
+        ];
+        for take_away in without {
+            let mut tally = full();
+            take_away(&mut tally);
+            assert_eq!(tally.missing(false).len(), 1, "{tally}");
+        }
+    }
+}
