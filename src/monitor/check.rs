@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -66,17 +67,17 @@ pub async fn run(
     watch: &(dyn Fn(&Check) + Sync),
 ) -> Result<Check, Cut> {
     let scope = scope(check);
-    let total = retried(async || store.count_names(&scope).await).await?;
+    let total = retried(|| store.count_names(&scope)).await?;
     let id = check.check_id.as_str();
-    let Some(begun) = retried(async || store.begin_check(id, total).await).await? else {
+    let Some(begun) = retried(|| store.begin_check(id, total)).await? else {
         return Err(Cut::TurnLost);
     };
     watch(&begun);
-    let since = retried(async || store.now().await).await?;
+    let since = retried(|| store.now()).await?;
     let mut reading = Reading { store, check: begun, holder, watch, noted: Instant::now(), batch: Batch::from(since) };
     let mut after = reading.check.read_up_to.clone().unwrap_or_default();
     loop {
-        let names = retried(async || store.next_names(&scope, &after, NAMES).await).await?;
+        let names = retried(|| store.next_names(&scope, &after, NAMES)).await?;
         for page in pages(&names.found) {
             if stop.is_cancelled() {
                 reading.note().await?;
@@ -157,7 +158,7 @@ impl Reading<'_> {
     async fn read(&mut self, names: Vec<String>) -> Result<(), Cut> {
         let mut left = vec![names];
         while let Some(names) = left.pop() {
-            match retried(async || self.store.page(&names, ROWS).await).await? {
+            match retried(|| self.store.page(&names, ROWS)).await? {
                 Some(page) => self.judged(&names, judge_page(&names, page)).await?,
                 None if names.len() > 1 => {
                     let (first, second) = names.split_at(names.len() / 2);
@@ -196,7 +197,7 @@ impl Reading<'_> {
             rows_read: self.batch.rows,
             read_since: self.batch.since,
         };
-        if !retried(async || self.store.note_progress(&progress).await).await? {
+        if !retried(|| self.store.note_progress(&progress)).await? {
             return Err(Cut::TurnLost);
         }
         let length = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -205,7 +206,7 @@ impl Reading<'_> {
         self.check.findings_seen += length(self.batch.drifts.len());
         self.check.read_up_to = read_up_to.map(str::to_owned).or_else(|| self.check.read_up_to.take());
         (self.watch)(&self.check);
-        self.batch = Batch::from(retried(async || self.store.now().await).await?);
+        self.batch = Batch::from(retried(|| self.store.now()).await?);
         self.noted = Instant::now();
         Ok(())
     }
@@ -229,13 +230,13 @@ impl Reading<'_> {
         self.refused(name, &mut ledger).await?;
         let row = loop {
             let seq = ledger.seq();
-            let rows = retried(async || self.store.counted_after(name, seq, ROWS).await).await?;
+            let rows = retried(|| self.store.counted_after(name, seq, ROWS)).await?;
             let read = count(&rows);
             take_all(&mut ledger, &mut tallies, rows);
             self.breathe(read).await?;
             if read < ROWS {
                 let seq = ledger.seq();
-                let Tail { work_order, log } = retried(async || self.store.tail(name, seq, ROWS).await).await?;
+                let Tail { work_order, log } = retried(|| self.store.tail(name, seq, ROWS)).await?;
                 let ended = count(&log) < ROWS;
                 self.batch.rows += count(&log);
                 take_all(&mut ledger, &mut tallies, log);
@@ -270,7 +271,7 @@ impl Reading<'_> {
     async fn refused(&mut self, name: &str, ledger: &mut Ledger) -> Result<(), Cut> {
         let mut after: Option<RefusedPlace> = None;
         loop {
-            let rows = retried(async || self.store.refused_after(name, after.as_ref(), ROWS).await).await?;
+            let rows = retried(|| self.store.refused_after(name, after.as_ref(), ROWS)).await?;
             let read = count(&rows);
             after = rows.last().map(|row| RefusedPlace {
                 at_seq: row.at_seq.unwrap_or(0),
@@ -290,7 +291,7 @@ impl Reading<'_> {
         let mut tallies = Vec::new();
         let mut after: Option<ClaimPlace> = None;
         loop {
-            let slice = retried(async || self.store.claims_after(name, after.as_ref(), CLAIMS).await).await?;
+            let slice = retried(|| self.store.claims_after(name, after.as_ref(), CLAIMS)).await?;
             let mut claims = slice.claims;
             if count(&claims) < CLAIMS {
                 tallies.push(Tally::of(&claims, None, slice.seq));
@@ -306,7 +307,7 @@ impl Reading<'_> {
                 }
                 None => {
                     let place = last.place(i64::MAX);
-                    let (seq, crowd) = retried(async || self.store.count_claims(name, &place).await).await?;
+                    let (seq, crowd) = retried(|| self.store.count_claims(name, &place)).await?;
                     tallies.push(Tally::of_crowd(last, crowd, seq));
                     after = Some(place);
                 }
@@ -328,11 +329,11 @@ impl Reading<'_> {
             low.as_ref().is_none_or(|low| part > low) && tally.up_to.as_ref().is_none_or(|up_to| part <= up_to)
         };
         let after = low.as_ref().map(|low| low.place(i64::MAX));
-        let slice = retried(async || self.store.claims_after(name, after.as_ref(), 2 * CLAIMS).await).await?;
+        let slice = retried(|| self.store.claims_after(name, after.as_ref(), 2 * CLAIMS)).await?;
         let mut standing = Standing::of(name, policy);
         let mut seq = 0;
         while seq < slice.seq {
-            let rows = retried(async || self.store.counted_after(name, seq, ROWS).await).await?;
+            let rows = retried(|| self.store.counted_after(name, seq, ROWS)).await?;
             let Some(last) = rows.last().and_then(|row| row.seq) else { break };
             let of_stretch = rows.iter().filter(|row| row.seq.is_some_and(|seq| seq <= slice.seq));
             for row in of_stretch.filter(|row| Part::of_row(row).is_some_and(|part| within(&part))) {
@@ -431,7 +432,9 @@ fn count<T>(rows: &[T]) -> i64 {
 }
 
 /// Asks again where the store failed for now.
-pub(super) async fn retried<T>(operation: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) async fn retried<'a, T>(
+    operation: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>,
+) -> Result<T, StoreError> {
     let until = Instant::now() + PATIENCE;
     loop {
         match operation().await {

@@ -38,6 +38,8 @@ const KEPT: i64 = 1_000;
 /// By how much a recent check reaches back beyond the start of the last good one: rows are
 /// dated by the clocks of the replicas, which may differ, before they are committed.
 const MARGIN: Duration = Duration::from_secs(120);
+/// Findings that a report lists.
+const LISTED: i64 = 500;
 /// Findings that one check repairs by itself.
 const REPAIRED_AT_ONCE: i64 = 500;
 
@@ -89,6 +91,32 @@ pub struct Verdict {
     pub open_findings: i64,
 }
 
+/// Why a check is not asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAsked {
+    /// Nothing has this number.
+    #[error("there is no work order {0}")]
+    WorkOrderUnknown(String),
+    /// As many wait as may.
+    #[error("{MOST_WAITING} checks wait or run already")]
+    TooMany,
+    /// The store can't be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A check and what it found.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Report {
+    /// The check itself.
+    #[serde(flatten)]
+    pub check: Check,
+    /// How long it took, so far.
+    pub duration_ms: Option<i64>,
+    /// What it saw, the newest of it.
+    pub findings: Vec<Finding>,
+}
+
 impl Monitor {
     /// The monitor of a process; `holder` tells it from all others.
     #[must_use]
@@ -102,18 +130,20 @@ impl Monitor {
         self.store.as_ref()
     }
 
-    /// Asks for a check; `None` where too many wait already. Who asks for what waits
-    /// already is given that one.
+    /// Asks for a check. Who asks for what waits already is given that one.
     ///
     /// # Errors
-    /// Where the store can't be asked.
+    /// See [`NotAsked`].
     pub async fn ask(
         &self,
         range: Range,
         work_order: Option<String>,
         since: Option<Timestamp>,
         requested_by: &str,
-    ) -> Result<Option<Check>, StoreError> {
+    ) -> Result<Check, NotAsked> {
+        if let Some(name) = &work_order {
+            self.known(name).await?;
+        }
         let since = match range {
             Range::Recent => self.recent_since().await?,
             Range::Full | Range::WorkOrder | Range::Since => since,
@@ -124,16 +154,41 @@ impl Monitor {
         };
         if let Some(waiting) = self.store.unfinished_checks().await?.into_iter().find(same) {
             self.poked.notify_one();
-            return Ok(Some(waiting));
+            return Ok(waiting);
         }
         let check_id = Uuid::now_v7().to_string();
         let requested_by = requested_by.to_owned();
         let asked = AskedCheck { check_id: check_id.clone(), range, work_order, since, requested_by };
         if !self.store.ask_check(&asked, MOST_WAITING).await? {
-            return Ok(None);
+            return Err(NotAsked::TooMany);
         }
         self.poked.notify_one();
-        self.store.check(&check_id).await
+        let asked = self.store.check(&check_id).await?;
+        asked.ok_or_else(|| StoreError::Refused("a check is gone that was just asked for".into()).into())
+    }
+
+    /// Whether any row has this number: of a work order, or left behind by none.
+    async fn known(&self, name: &str) -> Result<(), NotAsked> {
+        let only = [name.to_owned()];
+        match self.store.page(&only, 0).await? {
+            Some(page) if page.work_orders.is_empty() => Err(NotAsked::WorkOrderUnknown(name.to_owned())),
+            // A row is there, or more than none of log and claims.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A check's progress, or its report.
+    ///
+    /// # Errors
+    /// Where the store can't be asked.
+    pub async fn report(&self, check_id: &str) -> Result<Option<Report>, StoreError> {
+        let Some(check) = self.store.check(check_id).await? else { return Ok(None) };
+        let query =
+            FindingQuery { check_id: Some(check_id.to_owned()), limit: LISTED, ..FindingQuery::default() };
+        let findings = self.store.findings(&query).await?;
+        let until = check.finished_at.or(check.advanced_at);
+        let duration = check.started_at.zip(until).map(|(from, to)| to.to_utc() - from.to_utc());
+        Ok(Some(Report { check, duration_ms: duration.map(|duration| duration.num_milliseconds()), findings }))
     }
 
     /// Work orders that may have changed since the last good check began to read.
@@ -257,7 +312,11 @@ impl Monitor {
             // What was due before this process was there is due at once if it was ever done.
             let due = schedule.next_after(last.unwrap_or(self.born));
             if due.is_some_and(|due| due <= now()) {
-                self.ask(range, None, None, "schedule").await?;
+                match self.ask(range, None, None, "schedule").await {
+                    // It is due still when fewer wait.
+                    Ok(_) | Err(NotAsked::TooMany | NotAsked::WorkOrderUnknown(_)) => {}
+                    Err(NotAsked::Store(problem)) => return Err(problem),
+                }
             }
         }
         Ok(())

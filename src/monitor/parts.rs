@@ -5,7 +5,7 @@
 //! agrees with its log, so that only a stretch that doesn't is looked at exactly.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ impl Part {
 
     fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        std::hash::Hash::hash(self, &mut hasher);
+        Hash::hash(self, &mut hasher);
         hasher.finish()
     }
 }

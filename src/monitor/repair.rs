@@ -42,13 +42,15 @@ pub struct RepairAsk {
 }
 
 /// What a repair came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Repaired {
     /// The entry of the audit trail, or the one that there would be.
+    #[serde(flatten)]
     pub entry: AuditEntry,
     /// Whether nothing was written.
     pub dry_run: bool,
     /// Whether an earlier request under this id had done it.
+    #[serde(skip)]
     pub replayed: bool,
 }
 
@@ -83,7 +85,7 @@ pub async fn repair(store: &dyn ConsistencyStore, ask: &RepairAsk) -> Result<Rep
     let payload = payload(ask);
     let mut attempt = 1;
     loop {
-        if let Some(entry) = retried(async || store.audit_entry(&ask.request_id).await).await? {
+        if let Some(entry) = retried(|| store.audit_entry(&ask.request_id)).await? {
             return replay(entry, &payload, ask.dry_run);
         }
         match attempt_repair(store, ask, &payload).await {
@@ -120,7 +122,7 @@ async fn attempt_repair(
     ask: &RepairAsk,
     payload: &Value,
 ) -> Result<Repaired, NotRepaired> {
-    let finding = retried(async || store.finding(&ask.finding_id).await).await?;
+    let finding = retried(|| store.finding(&ask.finding_id)).await?;
     let finding = finding.ok_or_else(|| NotRepaired::Unknown(ask.finding_id.clone()))?;
     if finding.state != FindingState::Open {
         return Err(NotRepaired::Settled(finding.state));
@@ -145,7 +147,7 @@ async fn attempt_repair(
     match judged {
         Judged::Mend { before, after, .. } => {
             // As it was written, or as it would be.
-            let written = retried(async || store.audit_entry(&ask.request_id).await).await?;
+            let written = retried(|| store.audit_entry(&ask.request_id)).await?;
             let entry = written.unwrap_or_else(|| entry(ask, &finding, payload, before, after));
             Ok(Repaired { entry, dry_run: ask.dry_run, replayed: false })
         }
@@ -160,7 +162,7 @@ async fn read(store: &dyn ConsistencyStore, name: &str) -> Result<Ledger, StoreE
     let mut ledger = Ledger::of(name);
     loop {
         let seq = ledger.seq();
-        let rows = retried(async || store.counted_after(name, seq, ROWS).await).await?;
+        let rows = retried(|| store.counted_after(name, seq, ROWS)).await?;
         let more = i64::try_from(rows.len()).is_ok_and(|read| read >= ROWS);
         rows.into_iter().for_each(|row| ledger.take(row));
         if !more {
