@@ -93,6 +93,13 @@ pub async fn repair(store: &dyn ConsistencyStore, ask: &RepairAsk) -> Result<Rep
             Err(NotRepaired::Store(
                 StoreError::Taken(_) | StoreError::TryAgain(_) | StoreError::Broken(_),
             )) if attempt < ATTEMPTS => attempt += 1,
+            // Settled by this very request, sent twice at once?
+            Err(NotRepaired::Settled(state)) => {
+                return match retried(|| store.audit_entry(&ask.request_id)).await? {
+                    Some(entry) => replay(entry, &payload, ask.dry_run),
+                    None => Err(NotRepaired::Settled(state)),
+                };
+            }
             done => return done,
         }
     }
