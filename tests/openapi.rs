@@ -313,6 +313,13 @@ fn fits(document: &Value, schema: &Value, example: &Value, at: &str) {
         let schema = either.iter().find(named).unwrap_or_else(|| panic!("{at}: one of {either:?}"));
         return fits(document, schema, example, at);
     }
+    if let Some(either) = schema["anyOf"].as_array() {
+        let nothing = either.iter().any(|schema| schema["type"] == "null");
+        return match example.is_null() && nothing {
+            true => {}
+            false => fits(document, &either[0], example, at),
+        };
+    }
     let (properties, required, schema) = flattened(document, schema);
     if let Some(list) = example.as_array() {
         let least = usize::try_from(schema["minItems"].as_u64().unwrap_or(0)).unwrap();
