@@ -41,7 +41,9 @@ pub fn run() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }),
         Some(("check", asked)) => match consistency::CheckAsk::of(asked) {
-            Ok(asked) => with_runtime(&config, async |config| consistency::check(config.deployment, asked, output).await),
+            Ok(asked) => {
+                with_runtime(&config, async |config| consistency::check(config.deployment, asked, output).await)
+            }
             Err(problem) => {
                 eprintln!("scanfence: {problem}");
                 ExitCode::from(WRONG_USAGE)

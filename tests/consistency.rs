@@ -17,10 +17,10 @@ mod load;
 mod repairs;
 #[path = "consistency/runs.rs"]
 mod runs;
-mod stage;
 #[path = "store_suite/shop.rs"]
 #[expect(dead_code, reason = "the suite of the store uses the rest of it")]
 mod shop;
+mod stage;
 
 /// Makes one test of each case on each store.
 macro_rules! on_both_stores {

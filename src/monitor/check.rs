@@ -342,8 +342,7 @@ impl Reading<'_> {
             seq = last;
             self.breathe(0).await?;
         }
-        let claims: Vec<ClaimedRow> =
-            slice.claims.into_iter().filter(|claim| within(&Part::of_claim(claim))).collect();
+        let claims: Vec<ClaimedRow> = slice.claims.into_iter().filter(|claim| within(&Part::of_claim(claim))).collect();
         Ok(standing.judge(&claims, remedy))
     }
 }

@@ -7,9 +7,9 @@
 use serde_json::{Value, json};
 
 use crate::domain::consistency::{Drift, Kind, Remedy};
+use crate::domain::ids::Quantity;
 use crate::domain::request::Counter;
 use crate::domain::work_order::{Status, WorkOrder};
-use crate::domain::ids::Quantity;
 use crate::store::consistency::LoggedRow;
 
 /// One work order's log, summed as far as it was read.
@@ -79,7 +79,12 @@ impl Ledger {
         let wrong = [
             (Kind::Gap, self.seq + 1, seq, seq != self.seq + 1),
             (Kind::Before, sum.after, row.before, row.before != sum.after),
-            (Kind::After, row.before.saturating_add(row.delta), row.after, row.after != row.before.saturating_add(row.delta)),
+            (
+                Kind::After,
+                row.before.saturating_add(row.delta),
+                row.after,
+                row.after != row.before.saturating_add(row.delta),
+            ),
             (Kind::Delta, asked.unwrap_or(row.delta), row.delta, asked.is_some_and(|asked| asked != row.delta)),
             (Kind::Fence, self.fence, row.fence, row.fence < self.fence),
         ];

@@ -183,8 +183,7 @@ impl Monitor {
     /// Where the store can't be asked.
     pub async fn report(&self, check_id: &str) -> Result<Option<Report>, StoreError> {
         let Some(check) = self.store.check(check_id).await? else { return Ok(None) };
-        let query =
-            FindingQuery { check_id: Some(check_id.to_owned()), limit: LISTED, ..FindingQuery::default() };
+        let query = FindingQuery { check_id: Some(check_id.to_owned()), limit: LISTED, ..FindingQuery::default() };
         let findings = self.store.findings(&query).await?;
         let until = check.finished_at.or(check.advanced_at);
         let duration = check.started_at.zip(until).map(|(from, to)| to.to_utc() - from.to_utc());
@@ -339,9 +338,7 @@ impl Monitor {
             limit: REPAIRED_AT_ONCE,
             ..FindingQuery::default()
         };
-        let safe = |finding: &Finding| {
-            finding.remedy == Remedy::Repair && self.settings.repair.contains(&finding.kind)
-        };
+        let safe = |finding: &Finding| finding.remedy == Remedy::Repair && self.settings.repair.contains(&finding.kind);
         for finding in self.store.findings(&query).await?.into_iter().filter(safe) {
             let ask = RepairAsk {
                 // The same whoever tries, so that it is done once.

@@ -90,9 +90,11 @@ pub async fn repair(store: &dyn ConsistencyStore, ask: &RepairAsk) -> Result<Rep
         }
         match attempt_repair(store, ask, &payload).await {
             // Made meanwhile under this id, outrun by scans, or broken off: it shows when asked again.
-            Err(NotRepaired::Store(
-                StoreError::Taken(_) | StoreError::TryAgain(_) | StoreError::Broken(_),
-            )) if attempt < ATTEMPTS => attempt += 1,
+            Err(NotRepaired::Store(StoreError::Taken(_) | StoreError::TryAgain(_) | StoreError::Broken(_)))
+                if attempt < ATTEMPTS =>
+            {
+                attempt += 1
+            }
             // Settled by this very request, sent twice at once?
             Err(NotRepaired::Settled(state)) => {
                 return match retried(|| store.audit_entry(&ask.request_id)).await? {
@@ -242,13 +244,9 @@ fn judge(finding: &Finding, mut ledger: Ledger, evidence: Evidence) -> Judged {
                 }
             }
         }
-        Kind::Gap
-        | Kind::Before
-        | Kind::After
-        | Kind::Delta
-        | Kind::Twice
-        | Kind::Refused
-        | Kind::Orphan => Judged::DecisionNeeded,
+        Kind::Gap | Kind::Before | Kind::After | Kind::Delta | Kind::Twice | Kind::Refused | Kind::Orphan => {
+            Judged::DecisionNeeded
+        }
     }
 }
 

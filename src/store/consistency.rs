@@ -66,12 +66,7 @@ pub trait ConsistencyStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where the store can't be read.
-    async fn claims_after(
-        &self,
-        name: &str,
-        after: Option<&ClaimPlace>,
-        limit: i64,
-    ) -> Result<ClaimSlice, StoreError>;
+    async fn claims_after(&self, name: &str, after: Option<&ClaimPlace>, limit: i64) -> Result<ClaimSlice, StoreError>;
 
     /// How many claims one barcode has, and the log's last seq in the same snapshot.
     ///
@@ -133,8 +128,13 @@ pub trait ConsistencyStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As any write; ending twice is the same as once.
-    async fn end_check(&self, check_id: &str, state: CheckState, error: Option<&str>, kept: i64)
-    -> Result<(), StoreError>;
+    async fn end_check(
+        &self,
+        check_id: &str,
+        state: CheckState,
+        error: Option<&str>,
+        kept: i64,
+    ) -> Result<(), StoreError>;
 
     /// One check.
     ///

@@ -74,9 +74,7 @@ const BENT: [Bent; 19] = [
     },
     Bent {
         sql: "update update_log set delta = 7, after = 7 where work_order = 'W' and seq = 1",
-        found: &[
-            (Kind::Delta, Some("input"), Some(1), "1", "7", DECISION),
-        ],
+        found: &[(Kind::Delta, Some("input"), Some(1), "1", "7", DECISION)],
     },
     Bent {
         sql: "update update_log set fence = 9 where work_order = 'W' and seq = 2;
@@ -111,10 +109,7 @@ const BENT: [Bent; 19] = [
     },
     Bent {
         sql: "update work_orders set seq = 4, input_quantity = 2 where work_order = 'W'",
-        found: &[
-            (Kind::Quantity, Some("input"), None, "8", "2", REPAIR),
-            (Kind::Seq, None, Some(5), "6", "4", REPAIR),
-        ],
+        found: &[(Kind::Quantity, Some("input"), None, "8", "2", REPAIR), (Kind::Seq, None, Some(5), "6", "4", REPAIR)],
     },
     Bent {
         sql: "delete from work_orders where work_order = 'W'",
@@ -159,7 +154,8 @@ pub async fn every_kind_of_drift_is_found_at_its_first_bad_row(floor: &Floor) {
                 let counter = finding.counter.map(|counter| counter.word());
                 let Value::Object(_) = &finding.details else { panic!("{finding:?}") };
                 let (expected, actual) = (finding.expected.to_string(), finding.actual.to_string());
-                let named = |text: String| text.replace(&format!("\"{a}\""), "id of A").replace(&format!("\"{c}\""), "id of C");
+                let named =
+                    |text: String| text.replace(&format!("\"{a}\""), "id of A").replace(&format!("\"{c}\""), "id of C");
                 (finding.kind, counter, finding.seq, named(expected), named(actual), finding.remedy)
             })
             .collect();

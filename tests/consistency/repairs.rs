@@ -129,9 +129,7 @@ pub async fn pitfall_37_scans_race_a_repair_and_all_are_counted(floor: &Floor) {
     let counted = Arc::new(std::sync::atomic::AtomicI64::new(3));
     for _ in 0..5 {
         // A status or claim can be bent while scans go on, without bending what they log.
-        floor
-            .sql(&format!("delete from barcode_claims where work_order = '{number}' and barcode = 'A'"))
-            .await;
+        floor.sql(&format!("delete from barcode_claims where work_order = '{number}' and barcode = 'A'")).await;
         let finding = floor.only(&number, Kind::Claim).await;
         let stop = Arc::new(AtomicBool::new(false));
         let scanning = {

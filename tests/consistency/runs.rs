@@ -73,7 +73,8 @@ pub async fn a_check_that_was_cut_short_is_gone_on_with(floor: &Floor) {
 pub async fn a_recent_check_reads_what_has_changed(floor: &Floor) {
     let (old, new) = (floor.work_order(BarcodePolicy::Once).await, floor.work_order(BarcodePolicy::Once).await);
     assert_eq!(floor.check(Range::Recent, None).await.check.work_orders_read, 2, "there was no good one before");
-    let changed = |number: &_, at: &str| format!("update work_orders set updated_at = '{at}' where work_order = '{number}';");
+    let changed =
+        |number: &_, at: &str| format!("update work_orders set updated_at = '{at}' where work_order = '{number}';");
     floor.sql(&(changed(&old, "2001-01-01T00:00:00.000Z") + &changed(&new, "2101-01-01T00:00:00.000Z"))).await;
     let report = floor.check(Range::Recent, None).await;
     assert_eq!((report.check.work_orders_read, report.check.work_orders_total), (1, Some(1)));

@@ -135,10 +135,9 @@ async fn every_route_knows_exactly_the_documented_query() {
     let names: BTreeSet<String> = gets.clone().flat_map(|(_, route)| of(route)).collect();
     for (_, route) in gets {
         let query: Vec<String> = names.iter().map(|name| format!("{name}=%00")).collect();
-        let path = ["{request_id}", "{check_id}", "{finding_id}"].iter().fold(
-            route.replace("{work_order}", "W1"),
-            |path, parameter| path.replace(parameter, "k1"),
-        );
+        let path = ["{request_id}", "{check_id}", "{finding_id}"]
+            .iter()
+            .fold(route.replace("{work_order}", "W1"), |path, parameter| path.replace(parameter, "k1"));
         let problem = service.get(&format!("{path}?{}", query.join("&"))).await.problem();
         let unknown =
             problem["errors"].as_array().unwrap().iter().filter(|error| error["reason"] == "is not known here");

@@ -37,9 +37,7 @@ impl ConsistencyStore for PostgresStore {
 
     async fn next_names(&self, scope: &Scope, after: &str, limit: i64) -> Result<Names, StoreError> {
         let query = match scope {
-            Scope::All => {
-                sqlx::query_as(include_str!("consistency/names.sql")).bind(after.to_owned()).bind(limit)
-            }
+            Scope::All => sqlx::query_as(include_str!("consistency/names.sql")).bind(after.to_owned()).bind(limit),
             Scope::ChangedSince(since) => sqlx::query_as(include_str!("consistency/names_changed.sql"))
                 .bind(after.to_owned())
                 .bind(limit)
@@ -100,12 +98,7 @@ impl ConsistencyStore for PostgresStore {
         self.look(query).await
     }
 
-    async fn claims_after(
-        &self,
-        name: &str,
-        after: Option<&ClaimPlace>,
-        limit: i64,
-    ) -> Result<ClaimSlice, StoreError> {
+    async fn claims_after(&self, name: &str, after: Option<&ClaimPlace>, limit: i64) -> Result<ClaimSlice, StoreError> {
         let mut lent = self.monitor.lend(LEND_LIMIT).await?;
         let connection = lent.get();
         let slice = bounded(async {

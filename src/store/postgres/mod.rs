@@ -381,12 +381,13 @@ fn judge(error: sqlx::Error) -> StoreError {
         (
             "23505",
             Some(
-                "update_log_pkey" | "barcode_claims_pkey" | "work_orders_pkey" | "consistency_checks_pkey"
+                "update_log_pkey"
+                | "barcode_claims_pkey"
+                | "work_orders_pkey"
+                | "consistency_checks_pkey"
                 | "audit_trail_pkey",
             ),
-        ) => {
-            StoreError::Taken(error.into())
-        }
+        ) => StoreError::Taken(error.into()),
         // serialization failure, deadlock, lock not available, statement timeout
         ("40001" | "40P01" | "55P03" | "57014", _) => StoreError::TryAgain(error.into()),
         // claims that are not as they were loaded: see write.sql

@@ -98,12 +98,7 @@ impl ConsistencyStore for SqliteStore {
         .await
     }
 
-    async fn claims_after(
-        &self,
-        name: &str,
-        after: Option<&ClaimPlace>,
-        limit: i64,
-    ) -> Result<ClaimSlice, StoreError> {
+    async fn claims_after(&self, name: &str, after: Option<&ClaimPlace>, limit: i64) -> Result<ClaimSlice, StoreError> {
         self.snapshot(async |connection| {
             let mut bound = Arguments::default();
             bound.text(name);

@@ -262,8 +262,7 @@ pub(super) const PRUNE_FINDINGS: &str = "
         select finding_id from consistency_findings where state = 'resolved'
         order by resolved_at desc, finding_id desc limit ?1)";
 
-pub(super) const CHECK: &str =
-    concat!("select ", check_json!(), " from consistency_checks as c where c.check_id = ?1");
+pub(super) const CHECK: &str = concat!("select ", check_json!(), " from consistency_checks as c where c.check_id = ?1");
 
 /// The last check of the ranges ?1 that began; with ?2 that was good.
 pub(super) const LAST_CHECK: &str = concat!(
@@ -313,11 +312,8 @@ pub(super) const SET_CLAIM: &str = "
     on conflict (work_order, counter, step, barcode, ordinal)
     do update set request_id = excluded.request_id, quantity = excluded.quantity";
 
-pub(super) const MARK_REPAIRED: &str = concat!(
-    "update consistency_findings set state = 'repaired', repaired_at = ",
-    now!(),
-    " where finding_id = ?1"
-);
+pub(super) const MARK_REPAIRED: &str =
+    concat!("update consistency_findings set state = 'repaired', repaired_at = ", now!(), " where finding_id = ?1");
 
 pub(super) const RECORD_REPAIR: &str = "
     insert into audit_trail (request_id, action, work_order, finding_id, recorded_at, recorded_by, operator, reason,
