@@ -56,6 +56,9 @@ pub enum Failure {
     /// The committer died: a half-dead process must not serve.
     #[error(transparent)]
     Panicked(#[from] Panicked),
+    /// PostgreSQL has not the tables of this release.
+    #[error("the database is of an older release: run scanfence migrate")]
+    NotMigrated,
     /// The store does not do what a command asks.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -78,6 +81,7 @@ impl Failure {
             | Self::Listen(..)
             | Self::Signals(_)
             | Self::Panicked(_)
+            | Self::NotMigrated
             | Self::Store(_)
             | Self::NotAsked(_)
             | Self::NotRepaired(_) => false,
@@ -105,7 +109,13 @@ pub async fn migrate(deployment: Deployment) -> Result<(), Failure> {
 pub async fn monitor(deployment: &Deployment) -> Result<Monitor, Failure> {
     let store: Arc<dyn ConsistencyStore> = match deployment {
         Deployment::Embedded { data } => Arc::new(SqliteStore::open(data).await?),
-        Deployment::Shared { database_url, .. } => Arc::new(PostgresStore::open(database_url).await?),
+        Deployment::Shared { database_url, .. } => {
+            let store = PostgresStore::open(database_url).await?;
+            if !store.ready().await?.migrated {
+                return Err(Failure::NotMigrated);
+            }
+            Arc::new(store)
+        }
     };
     let settings = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
     Ok(Monitor::new(store, Arc::new(Metrics::new()), Uuid::now_v7().to_string(), settings))
