@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::config::{self, Config, Deployment};
@@ -18,16 +18,22 @@ use crate::lease::Lease;
 use crate::lease::local::LocalLease;
 use crate::lease::redis::{BadUrl, RedisLease, RedisLeaseConfig};
 use crate::lease::row_lock::RowsAlone;
-use crate::store::Store;
+use crate::monitor::repair::NotRepaired;
+use crate::monitor::{self, Monitor, NotAsked};
+use crate::schedule::Schedule;
+use crate::store::consistency::ConsistencyStore;
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::folder::{self, FolderLock, OpenError};
+use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// How long a stopping service still answers 503, so that a load balancer sees it leave.
 const LINGER: Duration = Duration::from_secs(1);
 /// What of the grace is left for the last commits and for giving leases back, at least.
 const LAST_COMMITS: Duration = Duration::from_secs(2);
+/// How long the monitor may take to leave a check.
+const MONITOR_STOPS: Duration = Duration::from_secs(2);
 
 /// Why the service can't start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +56,18 @@ pub enum Failure {
     /// The committer died: a half-dead process must not serve.
     #[error(transparent)]
     Panicked(#[from] Panicked),
+    /// PostgreSQL has not the tables of this release.
+    #[error("the database is of an older release: run scanfence migrate")]
+    NotMigrated,
+    /// The store does not do what a command asks.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A check can't be asked for.
+    #[error(transparent)]
+    NotAsked(#[from] NotAsked),
+    /// A finding was not repaired.
+    #[error(transparent)]
+    NotRepaired(#[from] NotRepaired),
 }
 
 impl Failure {
@@ -58,7 +76,15 @@ impl Failure {
     pub fn is_wrong_usage(&self) -> bool {
         match self {
             Self::Redis(_) | Self::Postgres(postgres::StartError::BadUrl(_)) => true,
-            Self::Folder(_) | Self::Postgres(_) | Self::Listen(..) | Self::Signals(_) | Self::Panicked(_) => false,
+            Self::Folder(_)
+            | Self::Postgres(_)
+            | Self::Listen(..)
+            | Self::Signals(_)
+            | Self::Panicked(_)
+            | Self::NotMigrated
+            | Self::Store(_)
+            | Self::NotAsked(_)
+            | Self::NotRepaired(_) => false,
         }
     }
 }
@@ -74,6 +100,25 @@ pub async fn migrate(deployment: Deployment) -> Result<(), Failure> {
     }
     info!("the tables are up to date");
     Ok(())
+}
+
+/// The monitor for a command, which works beside a service: it does nothing by itself.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn monitor(deployment: &Deployment) -> Result<Monitor, Failure> {
+    let store: Arc<dyn ConsistencyStore> = match deployment {
+        Deployment::Embedded { data } => Arc::new(SqliteStore::open(data).await?),
+        Deployment::Shared { database_url, .. } => {
+            let store = PostgresStore::open(database_url).await?;
+            if !store.ready().await?.migrated {
+                return Err(Failure::NotMigrated);
+            }
+            Arc::new(store)
+        }
+    };
+    let settings = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
+    Ok(Monitor::new(store, Arc::new(Metrics::new()), Uuid::now_v7().to_string(), settings))
 }
 
 /// Runs the service until SIGTERM or SIGINT.
@@ -99,7 +144,13 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     }
     let owner = Owner::named(&Uuid::now_v7().to_string());
     let metrics = Arc::new(Metrics::new());
-    let parts = Parts::open(&config.deployment, owner, &metrics).await?;
+    let parts = Parts::open(&config.deployment, owner.clone(), &metrics).await?;
+    let monitor = Arc::new(Monitor::new(
+        Arc::clone(&parts.consistency),
+        Arc::clone(&metrics),
+        owner.to_string(),
+        monitor_settings(&config.monitor),
+    ));
     let settings = counting::Settings {
         queue: config.queue,
         queue_per_work_order: config.queue_per_work_order,
@@ -112,6 +163,7 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
         Arc::new(intake),
         Arc::clone(&parts.store),
         Arc::clone(&parts.lease),
+        Arc::clone(&monitor),
         metrics,
         access(config.access),
         limits(&config),
@@ -124,6 +176,10 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
+    let watching = {
+        let (monitor, stop) = (Arc::clone(&monitor), stop.clone());
+        tokio::spawn(async move { monitor.run(stop).await })
+    };
     let stopped = async {
         stop.cancelled().await;
         info!("stopping");
@@ -136,6 +192,12 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     };
     let left = config.shutdown_grace.saturating_sub(begun.elapsed()).max(LAST_COMMITS);
     committer.stop(left).await?;
+    // A page is read in less; what is left of a check is another process's to go on with.
+    match tokio::time::timeout(MONITOR_STOPS, watching).await {
+        Ok(Ok(())) => {}
+        Ok(Err(panic)) => error!(%panic, "the monitor had died"),
+        Err(_) => warn!("the monitor did not stop in time"),
+    }
     parts.close().await;
     info!(connections_cut = drained.connections_cut, requests_left = drained.requests_left, "stopped");
     Ok(())
@@ -145,6 +207,7 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
 struct Parts {
     name: &'static str,
     store: Arc<dyn Store>,
+    consistency: Arc<dyn ConsistencyStore>,
     lease: Arc<dyn Lease>,
     /// Held for as long as this process serves from the folder.
     _lock: Option<FolderLock>,
@@ -161,7 +224,7 @@ impl Parts {
                     None => Arc::new(RowsAlone::new(owner)),
                     Some(redis) => RedisLease::start(redis_lease(redis), owner, Arc::clone(metrics))?,
                 };
-                Ok(Self { name: "shared", store, lease, _lock: None })
+                Ok(Self { name: "shared", consistency: store.clone(), store, lease, _lock: None })
             }
         }
     }
@@ -170,13 +233,19 @@ impl Parts {
         let lock = FolderLock::take(data)?;
         folder::migrate(data).await?;
         let store = Arc::new(SqliteStore::open(data).await?);
-        Ok(Self { name: "embedded", store, lease: Arc::new(LocalLease::new(owner)), _lock: Some(lock) })
+        let lease = Arc::new(LocalLease::new(owner));
+        Ok(Self { name: "embedded", consistency: store.clone(), store, lease, _lock: Some(lock) })
     }
 
     async fn close(self) {
         self.lease.close().await;
         self.store.close().await;
     }
+}
+
+fn monitor_settings(monitor: &config::Monitor) -> monitor::Settings {
+    let config::Monitor { check_recent, check_full, repair } = monitor.clone();
+    monitor::Settings { recent: check_recent, full: check_full, repair }
 }
 
 fn redis_lease(redis: &config::Redis) -> RedisLeaseConfig {

@@ -9,6 +9,9 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches};
 use url::Url;
 
+use crate::domain::consistency::Kind;
+use crate::schedule::{Schedule, Zone};
+
 /// One setting, as flag, environment variable and key of the file.
 #[derive(Debug)]
 pub struct Setting {
@@ -64,7 +67,29 @@ pub const SETTINGS: &[Setting] = &[
         Some("5000"),
         "most scans that wait for one work order",
     ),
+    setting(
+        "check-recent",
+        "SCANFENCE_CHECK_RECENT",
+        Some("5m"),
+        "when changed work orders are checked: an interval, a cron expression, or off",
+    ),
+    setting(
+        "check-full",
+        "SCANFENCE_CHECK_FULL",
+        Some("0 3 * * *"),
+        "when all work orders are checked: an interval, a cron expression, or off",
+    ),
+    setting("time-zone", "SCANFENCE_TIME_ZONE", Some("local"), "time zone of cron expressions, such as Asia/Shanghai"),
+    setting(
+        "repair-automatically",
+        "SCANFENCE_REPAIR_AUTOMATICALLY",
+        None,
+        "kinds of findings that are repaired without being asked: quantity, status, seq, fence, claim",
+    ),
 ];
+
+/// The kinds of findings that the log alone can set right.
+const SAFE_KINDS: [Kind; 5] = [Kind::Quantity, Kind::Status, Kind::Seq, Kind::Fence, Kind::Claim];
 
 /// The shortest lease: three renewals and two time limits of a Redis call must fit in.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
@@ -90,6 +115,19 @@ pub struct Config {
     pub queue: usize,
     /// Most scans that wait for one work order.
     pub queue_per_work_order: usize,
+    /// What the monitor does by itself.
+    pub monitor: Monitor,
+}
+
+/// What the monitor does by itself.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// When changed work orders are checked.
+    pub check_recent: Schedule,
+    /// When all are checked.
+    pub check_full: Schedule,
+    /// Kinds of findings that are repaired without being asked.
+    pub repair: Vec<Kind>,
 }
 
 /// The two deployments.
@@ -347,6 +385,7 @@ impl Settings {
             },
             queue: self.count("queue")?,
             queue_per_work_order: self.count("queue-per-work-order")?,
+            monitor: self.monitor()?,
         };
         if config.access == Access::Keys && !config.listen.ip().is_loopback() {
             return Err(BadConfig::Together(format!(
@@ -356,6 +395,15 @@ impl Settings {
             )));
         }
         Ok(config)
+    }
+
+    fn monitor(&self) -> Result<Monitor, BadConfig> {
+        let zone = self.parsed("time-zone", Zone::parse)?;
+        Ok(Monitor {
+            check_recent: self.parsed("check-recent", |text| Schedule::parse(text, zone))?,
+            check_full: self.parsed("check-full", |text| Schedule::parse(text, zone))?,
+            repair: self.parsed("repair-automatically", safe_kinds)?,
+        })
     }
 
     fn text(&self, name: &'static str) -> Option<String> {
@@ -411,6 +459,16 @@ impl Settings {
             })
         })
     }
+}
+
+/// A list of kinds, all of them safe to repair.
+fn safe_kinds(text: &str) -> Result<Vec<Kind>, String> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let kind = |word| SAFE_KINDS.into_iter().find(|kind| kind.word() == word);
+    words.map(kind).collect::<Option<_>>().ok_or_else(|| {
+        let safe: Vec<_> = SAFE_KINDS.into_iter().map(Kind::word).collect();
+        format!("must be a list of {}", safe.join(", "))
+    })
 }
 
 /// An address and a port; `localhost` is the IPv4 loopback address.
@@ -508,6 +566,9 @@ mod tests {
             (vec!["--access", "all"], "keys or open"),
             (vec!["--max-body", "1GB"], "max-body"),
             (vec!["--queue", "0"], "queue"),
+            (vec!["--check-full", "at night"], "check-full"),
+            (vec!["--time-zone", "Mars/Olympus"], "time-zone"),
+            (vec!["--repair-automatically", "quantity,gap"], "quantity, status"),
             (vec!["--log-filter", "=x=y"], "log-filter"),
             (vec!["--redis-url", "redis://h"], "without DATABASE_URL"),
             (vec!["--listen", "0.0.0.0:8080"], "SCANFENCE_ACCESS=open"),

@@ -3,8 +3,9 @@
 //! In reading order: the words ([`ids`], [`text`], [`time`]), what is asked
 //! ([`request`]), what it is asked of ([`work_order`]), what came of it
 //! ([`update`]), and the one function that gets from the first to the last
-//! ([`decide`]).
+//! ([`decide`]). The monitor's words are in [`consistency`].
 
+pub mod consistency;
 pub mod decide;
 pub mod ids;
 pub mod request;

@@ -2,10 +2,11 @@
 //!
 //! In reading order: the routes (below), what every request passes ([`edge`], [`access`]),
 //! how it is read ([`extract`], [`json`]), what answers it ([`scans`], [`work_orders`],
-//! [`updates`], [`health`]), how refusals are worded ([`problem`]), lists ([`pages`]),
+//! [`updates`], [`consistency`], [`health`]), how refusals are worded ([`problem`]), lists ([`pages`]),
 //! and the sockets underneath ([`server`], [`wire`]).
 
 pub mod access;
+mod consistency;
 mod edge;
 mod extract;
 pub mod health;
@@ -40,6 +41,7 @@ use self::access::Access;
 use self::problem::{Code, Problem};
 use crate::counting::Counter;
 use crate::lease::Lease;
+use crate::monitor::Monitor;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -68,6 +70,13 @@ routes! {
     GET   "/v1/updates"                              updates::search;
     GET   "/v1/updates/{request_id}"                 updates::get;
 
+    GET   "/v1/consistency"                          consistency::verdict;
+    POST  "/v1/consistency/checks"                   consistency::start;
+    GET   "/v1/consistency/checks/{check_id}"        consistency::check;
+    GET   "/v1/consistency/findings"                 consistency::findings;
+    GET   "/v1/consistency/findings/{finding_id}"    consistency::finding;
+    POST  "/v1/consistency/findings/{finding_id}/repair" consistency::repair;
+
     GET   "/livez"                                   health::livez;
     GET   "/readyz"                                  health::readyz;
     GET   "/metrics"                                 health::metrics;
@@ -89,6 +98,7 @@ pub struct Http {
     counter: Arc<dyn Counter>,
     store: Arc<dyn Store>,
     lease: Arc<dyn Lease>,
+    monitor: Arc<Monitor>,
     metrics: Arc<Metrics>,
     access: Access,
     limits: Limits,
@@ -143,10 +153,12 @@ impl Default for Limits {
 impl Http {
     /// The HTTP layer over these parts; `stop` is cancelled when the service is to stop.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is a part or a limit, named once, at start")]
     pub fn new(
         counter: Arc<dyn Counter>,
         store: Arc<dyn Store>,
         lease: Arc<dyn Lease>,
+        monitor: Arc<Monitor>,
         metrics: Arc<Metrics>,
         access: Access,
         limits: Limits,
@@ -156,6 +168,7 @@ impl Http {
             counter,
             store,
             lease,
+            monitor,
             metrics,
             access,
             limits,
