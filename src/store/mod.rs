@@ -5,6 +5,7 @@
 //! each method. Two implementations, [`postgres`] and [`sqlite`], with the same
 //! tables, are run by the same tests.
 
+pub mod alarms;
 pub mod connections;
 pub mod postgres;
 mod rows;

@@ -6,8 +6,10 @@
 //! back as one JSON text each: a batch of any size is the same few statements.
 //!
 //! In reading order: [`SqliteStore`]; [`folder`], where the file lies and who may use
-//! it; `statements`, all SQL text; `errors`, what SQLite's codes mean for a caller.
+//! it; `statements`, the SQL text of counting; `alarms`, their tables and SQL text;
+//! `errors`, what SQLite's codes mean for a caller.
 
+mod alarms;
 mod errors;
 pub mod folder;
 mod statements;
