@@ -9,6 +9,8 @@
 //! - [`store`]: the tables and the guarded write that decides; on SQLite and PostgreSQL.
 //! - [`domain`]: the rules, as pure functions.
 //!
+//! Beside counting: [`monitor`], which tells people what is wrong.
+//!
 //! And around it: [`config`] (settings), [`telemetry`] (metrics and log), [`app`] (how the
 //! parts are put together and stopped), [`cli`] (the command line).
 
@@ -19,5 +21,6 @@ pub mod counting;
 pub mod domain;
 pub mod http;
 pub mod lease;
+pub mod monitor;
 pub mod store;
 pub mod telemetry;
