@@ -1,5 +1,6 @@
 //! How the parts are put together, watched, and stopped.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,16 +13,23 @@ use uuid::Uuid;
 
 use crate::config::{self, Config, Deployment};
 use crate::counting::{self, Committer, Panicked};
+use crate::domain::alarm::Alarm;
+use crate::domain::channel::Channel;
 use crate::domain::ids::Owner;
+use crate::domain::time::Timestamp;
 use crate::http::{self, Http};
-use crate::lease::Lease;
 use crate::lease::local::LocalLease;
 use crate::lease::redis::{BadUrl, RedisLease, RedisLeaseConfig};
 use crate::lease::row_lock::RowsAlone;
-use crate::store::Store;
+use crate::lease::{Health, Lease};
+use crate::monitor::alarms::watch::{self, Replica, Watch};
+use crate::monitor::alarms::{Alarms, Channels, wording};
+use crate::monitor::robots::{BadAddress, Robot, reach};
+use crate::store::alarms::{AlarmStore, ChannelLine};
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::folder::{self, FolderLock, OpenError};
+use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// How long a stopping service still answers 503, so that a load balancer sees it leave.
@@ -43,10 +51,19 @@ pub enum Failure {
     Redis(#[from] BadUrl),
     /// The address can't be listened on.
     #[error("can't listen on {0}: {1}")]
-    Listen(std::net::SocketAddr, #[source] std::io::Error),
+    Listen(SocketAddr, #[source] std::io::Error),
     /// Signals can't be heard.
     #[error("signals can't be heard")]
     Signals(#[source] std::io::Error),
+    /// A channel of alarms can't be used.
+    #[error(transparent)]
+    Channel(#[from] BadAddress),
+    /// There is no such channel.
+    #[error("there is no alarm channel {0:?}; there are: {1}")]
+    NoSuchChannel(String, String),
+    /// The store of a command can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The committer died: a half-dead process must not serve.
     #[error(transparent)]
     Panicked(#[from] Panicked),
@@ -57,8 +74,16 @@ impl Failure {
     #[must_use]
     pub fn is_wrong_usage(&self) -> bool {
         match self {
-            Self::Redis(_) | Self::Postgres(postgres::StartError::BadUrl(_)) => true,
-            Self::Folder(_) | Self::Postgres(_) | Self::Listen(..) | Self::Signals(_) | Self::Panicked(_) => false,
+            Self::Redis(_)
+            | Self::Postgres(postgres::StartError::BadUrl(_))
+            | Self::Channel(_)
+            | Self::NoSuchChannel(..) => true,
+            Self::Store(_)
+            | Self::Folder(_)
+            | Self::Postgres(_)
+            | Self::Listen(..)
+            | Self::Signals(_)
+            | Self::Panicked(_) => false,
         }
     }
 }
@@ -97,6 +122,7 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     if config.access == config::Access::Open {
         warn!("SCANFENCE_ACCESS=open: whoever reaches this service may do everything");
     }
+    let robots = robots(&config.alarms.channels)?;
     let owner = Owner::named(&Uuid::now_v7().to_string());
     let metrics = Arc::new(Metrics::new());
     let parts = Parts::open(&config.deployment, owner, &metrics).await?;
@@ -108,15 +134,17 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     };
     let (mut committer, intake) =
         Committer::start(Arc::clone(&parts.store), Arc::clone(&parts.lease), Arc::clone(&metrics), settings);
-    let http = Http::new(
-        Arc::new(intake),
-        Arc::clone(&parts.store),
-        Arc::clone(&parts.lease),
+    let channels = Arc::new(Channels::default());
+    let alarms =
+        start_alarms(&config.alarms, &parts, robots, Arc::clone(&channels), &metrics, listener.local_addr().ok());
+    let answering = http::Parts {
+        counter: Arc::new(intake),
+        store: Arc::clone(&parts.store),
+        lease: Arc::clone(&parts.lease),
+        channels,
         metrics,
-        access(config.access),
-        limits(&config),
-        stop.clone(),
-    );
+    };
+    let http = Http::new(answering, access(config.access), limits(&config), stop.clone());
     info!(
         address = %listener.local_addr().unwrap_or(config.listen),
         deployment = parts.name,
@@ -136,15 +164,111 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     };
     let left = config.shutdown_grace.saturating_sub(begun.elapsed()).max(LAST_COMMITS);
     committer.stop(left).await?;
+    alarms.stop().await;
     parts.close().await;
     info!(connections_cut = drained.connections_cut, requests_left = drained.requests_left, "stopped");
     Ok(())
+}
+
+/// What a channel's receiver made of a test message.
+#[derive(Debug)]
+pub struct Tested {
+    /// Whether it took it.
+    pub delivered: bool,
+    /// What it said, or why there is no answer.
+    pub said: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Sends a real message to one channel, without outbox and without retries.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn test_alarm(channels: &[Channel], channel: &str) -> Result<Tested, Failure> {
+    let mut robots = robots(channels)?;
+    let Some(at) = robots.iter().position(|robot| robot.channel().name == channel) else {
+        let names: Vec<&str> = robots.iter().map(|robot| robot.channel().name.as_str()).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return Err(Failure::NoSuchChannel(channel.to_owned(), names));
+    };
+    let robot = robots.swap_remove(at);
+    let now = now();
+    let letter = wording::test_letter(channel, &Uuid::now_v7().to_string(), robot.channel().language, now);
+    let begun = Instant::now();
+    let (delivered, said) = match robot.send(&letter, now).await {
+        Ok(taken) => (true, taken.said),
+        Err(refused) => (false, refused.why),
+    };
+    Ok(Tested { delivered, said, took: begun.elapsed() })
+}
+
+/// The open alarms, and how the channels do.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn alarms(deployment: Deployment) -> Result<(Vec<Alarm>, Vec<ChannelLine>), Failure> {
+    let (alarms, store): (Arc<dyn AlarmStore>, Arc<dyn Store>) = match deployment {
+        Deployment::Embedded { data } => {
+            let store = Arc::new(SqliteStore::open(&data).await?);
+            (store.clone(), store)
+        }
+        Deployment::Shared { database_url, .. } => {
+            let store = Arc::new(PostgresStore::open(&database_url).await?);
+            (store.clone(), store)
+        }
+    };
+    let found = async { Ok((alarms.open_alarms().await?, alarms.lines().await?)) }.await;
+    store.close().await;
+    found
+}
+
+fn robots(channels: &[Channel]) -> Result<Vec<Arc<Robot>>, BadAddress> {
+    channels.iter().map(|channel| Robot::new(channel.clone(), reach::system()).map(Arc::new)).collect()
+}
+
+fn start_alarms(
+    settings: &config::Alarms,
+    parts: &Parts,
+    robots: Vec<Arc<Robot>>,
+    channels: Arc<Channels>,
+    metrics: &Arc<Metrics>,
+    address: Option<SocketAddr>,
+) -> Alarms {
+    let lease = Arc::clone(&parts.lease);
+    let watch = Watch::new(
+        Arc::clone(&parts.alarms),
+        robots.clone(),
+        Arc::clone(metrics),
+        watch::Settings {
+            after: settings.after,
+            duplicates: i64::try_from(settings.duplicates).unwrap_or(i64::MAX),
+            duplicates_within: settings.duplicates_within,
+            due: Vec::new(),
+        },
+        Replica { holder: parts.lease.owner().to_string(), name: place(address) },
+        Box::new(move || lease.health() == Health::Away),
+        now(),
+    );
+    Alarms::start(watch, Arc::clone(&parts.alarms), &robots, channels, Arc::clone(metrics))
+}
+
+/// Where this process is, for people: the machine, and the port that it listens on.
+fn place(address: Option<SocketAddr>) -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let machine = if machine.trim().is_empty() { "localhost" } else { machine.trim() };
+    address.map_or_else(|| machine.to_owned(), |address| format!("{machine}:{}", address.port()))
+}
+
+fn now() -> Timestamp {
+    Timestamp::cut(chrono::Utc::now()).expect("the clock stands between the years 1 and 9999")
 }
 
 /// Store and lease of one deployment.
 struct Parts {
     name: &'static str,
     store: Arc<dyn Store>,
+    alarms: Arc<dyn AlarmStore>,
     lease: Arc<dyn Lease>,
     /// Held for as long as this process serves from the folder.
     _lock: Option<FolderLock>,
@@ -161,7 +285,7 @@ impl Parts {
                     None => Arc::new(RowsAlone::new(owner)),
                     Some(redis) => RedisLease::start(redis_lease(redis), owner, Arc::clone(metrics))?,
                 };
-                Ok(Self { name: "shared", store, lease, _lock: None })
+                Ok(Self { name: "shared", alarms: store.clone(), store, lease, _lock: None })
             }
         }
     }
@@ -170,7 +294,8 @@ impl Parts {
         let lock = FolderLock::take(data)?;
         folder::migrate(data).await?;
         let store = Arc::new(SqliteStore::open(data).await?);
-        Ok(Self { name: "embedded", store, lease: Arc::new(LocalLease::new(owner)), _lock: Some(lock) })
+        let lease = Arc::new(LocalLease::new(owner));
+        Ok(Self { name: "embedded", alarms: store.clone(), store, lease, _lock: Some(lock) })
     }
 
     async fn close(self) {

@@ -1,5 +1,7 @@
 //! The command line: what can be asked of the binary, and with what it exits.
 
+mod alarms;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -31,10 +33,23 @@ pub fn run() -> ExitCode {
         Ok(config) => config,
         Err(problem) => return wrong_usage(&problem),
     };
-    match matches.subcommand_name() {
-        Some("config") => print_config(&settings, output),
-        Some("migrate") => with_runtime(&config, |config| app::migrate(config.deployment)),
-        _ => with_runtime(&config, app::serve),
+    match matches.subcommand() {
+        Some(("config", _)) => print_config(&settings, output),
+        Some(("migrate", _)) => with_runtime(&config, async |config| {
+            app::migrate(config.deployment).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Some(("alarms", asked)) => match asked.subcommand() {
+            Some((_, test)) => {
+                let channel = alarms::channel_of(test);
+                with_runtime(&config, async |config| alarms::test(config, &channel, output).await)
+            }
+            None => with_runtime(&config, async |config| alarms::show(config, output).await),
+        },
+        _ => with_runtime(&config, async |config| {
+            app::serve(config).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
     }
 }
 
@@ -62,6 +77,7 @@ fn command() -> Command {
         )
         .subcommand(Command::new("serve").about("Runs the service; embedded unless DATABASE_URL is set"))
         .subcommand(Command::new("migrate").about("Makes the tables or brings them up to date, and ends"))
+        .subcommand(alarms::command())
         .subcommand(Command::new("config").about("Prints the settings in force, secrets hidden"))
         .subcommand(Command::new("version").about("Prints the version"))
 }
@@ -71,7 +87,7 @@ fn wrong_usage(problem: &BadConfig) -> ExitCode {
     ExitCode::from(WRONG_USAGE)
 }
 
-fn with_runtime<F: Future<Output = Result<(), Failure>>>(config: &Config, work: impl FnOnce(Config) -> F) -> ExitCode {
+fn with_runtime(config: &Config, work: impl AsyncFnOnce(Config) -> Result<ExitCode, Failure>) -> ExitCode {
     if let Err(problem) = telemetry::start_log(config.log_format, &config.log_filter) {
         eprintln!("scanfence: RUST_LOG: {problem}");
         return ExitCode::from(WRONG_USAGE);
@@ -87,7 +103,7 @@ fn with_runtime<F: Future<Output = Result<(), Failure>>>(config: &Config, work: 
     // A task that still waits for a server that will not answer must not keep the process.
     runtime.shutdown_background();
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(problem) => {
             error!(cause = telemetry::causes(&problem), "{problem}");
             ExitCode::from(if problem.is_wrong_usage() { WRONG_USAGE } else { FAILED })

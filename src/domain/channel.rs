@@ -83,6 +83,20 @@ pub enum Receiver {
     },
 }
 
+impl Receiver {
+    /// The kind of receiver in a word, as in the configuration.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::DingTalk { .. } => "dingtalk",
+            Self::Feishu { .. } => "feishu",
+            Self::WeCom { .. } => "wecom",
+            Self::Webhook { .. } => "webhook",
+            Self::Mail { .. } => "mail",
+        }
+    }
+}
+
 /// How the connection to a mail server is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailTls {

@@ -40,6 +40,7 @@ use self::access::Access;
 use self::problem::{Code, Problem};
 use crate::counting::Counter;
 use crate::lease::Lease;
+use crate::monitor::alarms::Channels;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -89,6 +90,7 @@ pub struct Http {
     counter: Arc<dyn Counter>,
     store: Arc<dyn Store>,
     lease: Arc<dyn Lease>,
+    channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     access: Access,
     limits: Limits,
@@ -140,22 +142,30 @@ impl Default for Limits {
     }
 }
 
+/// The parts that the HTTP layer answers from.
+pub struct Parts {
+    /// Counts scans.
+    pub counter: Arc<dyn Counter>,
+    /// Work orders and updates.
+    pub store: Arc<dyn Store>,
+    /// Who works on what.
+    pub lease: Arc<dyn Lease>,
+    /// How the channels of alarms do.
+    pub channels: Arc<Channels>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+}
+
 impl Http {
     /// The HTTP layer over these parts; `stop` is cancelled when the service is to stop.
     #[must_use]
-    pub fn new(
-        counter: Arc<dyn Counter>,
-        store: Arc<dyn Store>,
-        lease: Arc<dyn Lease>,
-        metrics: Arc<Metrics>,
-        access: Access,
-        limits: Limits,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
+    pub fn new(parts: Parts, access: Access, limits: Limits, stop: CancellationToken) -> Arc<Self> {
+        let Parts { counter, store, lease, channels, metrics } = parts;
         Arc::new(Self {
             counter,
             store,
             lease,
+            channels,
             metrics,
             access,
             limits,

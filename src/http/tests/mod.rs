@@ -20,7 +20,8 @@ use tower::ServiceExt as _;
 
 use self::shop::Shop;
 use super::access::{Access, Peer};
-use super::{Http, Limits, router};
+use super::{Http, Limits, Parts, router};
+use crate::monitor::alarms::Channels;
 use crate::telemetry::Metrics;
 
 /// The service over a shop.
@@ -49,7 +50,9 @@ impl Service {
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
         let (counter, store, lease) = (Arc::clone(&shop), Arc::clone(&shop), Arc::clone(&shop));
-        let http = Http::new(counter, store, lease, metrics, access, limits, stop.clone());
+        let channels = Arc::new(Channels::default());
+        let parts = Parts { counter, store, lease, channels: Arc::clone(&channels), metrics };
+        let http = Http::new(parts, access, limits, stop.clone());
         Self { shop, routes: router(Arc::clone(&http)), http, stop }
     }
 
