@@ -2,7 +2,7 @@
 //!
 //! In reading order: databases and servers ([`postgres`]), the service as a process
 //! ([`service`]), a client for it ([`client`]), a network that can be broken
-//! ([`proxy`]), a shop floor under [`load`], the [`audit`] of what was counted, and the
+//! ([`proxy`]), who is told of alarms ([`receivers`]), a shop floor under [`load`], the [`audit`] of what was counted, and the
 //! guard that leaves nothing behind ([`guard`]).
 //!
 //! Nothing here is skipped where something is missing: the test fails and says what to do.
@@ -14,6 +14,7 @@ pub mod guard;
 pub mod load;
 pub mod postgres;
 pub mod proxy;
+pub mod receivers;
 pub mod redis;
 pub mod service;
 
