@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::config::{self, Config, Deployment};
 use crate::counting::{self, Committer, Panicked};
 use crate::domain::alarm::Alarm;
 use crate::domain::channel::Channel;
+use crate::domain::consistency::Range;
 use crate::domain::ids::Owner;
 use crate::domain::time::Timestamp;
 use crate::http::{self, Http};
@@ -24,8 +25,12 @@ use crate::lease::row_lock::RowsAlone;
 use crate::lease::{Health, Lease};
 use crate::monitor::alarms::watch::{self, Replica, Watch};
 use crate::monitor::alarms::{Alarms, Channels, wording};
+use crate::monitor::repair::NotRepaired;
 use crate::monitor::robots::{BadAddress, Robot, reach};
+use crate::monitor::{self, Monitor, NotAsked};
+use crate::schedule::Schedule;
 use crate::store::alarms::{AlarmStore, ChannelLine};
+use crate::store::consistency::ConsistencyStore;
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::folder::{self, FolderLock, OpenError};
@@ -36,6 +41,11 @@ use crate::telemetry::Metrics;
 const LINGER: Duration = Duration::from_secs(1);
 /// What of the grace is left for the last commits and for giving leases back, at least.
 const LAST_COMMITS: Duration = Duration::from_secs(2);
+/// How long the monitor may take to leave a check.
+const MONITOR_STOPS: Duration = Duration::from_secs(2);
+
+/// How much later than it was due a check may end, unless it still gets on.
+const CHECK_LATE: Duration = Duration::from_secs(15 * 60);
 
 /// Why the service can't start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +71,18 @@ pub enum Failure {
     /// There is no such channel.
     #[error("there is no alarm channel {0:?}; there are: {1}")]
     NoSuchChannel(String, String),
-    /// The store of a command can't be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
     /// The committer died: a half-dead process must not serve.
     #[error(transparent)]
     Panicked(#[from] Panicked),
+    /// The store does not do what a command asks.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A check can't be asked for.
+    #[error(transparent)]
+    NotAsked(#[from] NotAsked),
+    /// A finding was not repaired.
+    #[error(transparent)]
+    NotRepaired(#[from] NotRepaired),
 }
 
 impl Failure {
@@ -79,6 +95,8 @@ impl Failure {
             | Self::Channel(_)
             | Self::NoSuchChannel(..) => true,
             Self::Store(_)
+            | Self::NotAsked(_)
+            | Self::NotRepaired(_)
             | Self::Folder(_)
             | Self::Postgres(_)
             | Self::Listen(..)
@@ -99,6 +117,19 @@ pub async fn migrate(deployment: Deployment) -> Result<(), Failure> {
     }
     info!("the tables are up to date");
     Ok(())
+}
+
+/// The monitor for a command, which works beside a service: it does nothing by itself.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn monitor(deployment: &Deployment) -> Result<Monitor, Failure> {
+    let store: Arc<dyn ConsistencyStore> = match deployment {
+        Deployment::Embedded { data } => Arc::new(SqliteStore::open(data).await?),
+        Deployment::Shared { database_url, .. } => Arc::new(PostgresStore::open(database_url).await?),
+    };
+    let settings = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
+    Ok(Monitor::new(store, Arc::new(Metrics::new()), Uuid::now_v7().to_string(), settings))
 }
 
 /// Runs the service until SIGTERM or SIGINT.
@@ -125,7 +156,13 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     let robots = robots(&config.alarms.channels)?;
     let owner = Owner::named(&Uuid::now_v7().to_string());
     let metrics = Arc::new(Metrics::new());
-    let parts = Parts::open(&config.deployment, owner, &metrics).await?;
+    let parts = Parts::open(&config.deployment, owner.clone(), &metrics).await?;
+    let monitor = Arc::new(Monitor::new(
+        Arc::clone(&parts.consistency),
+        Arc::clone(&metrics),
+        owner.to_string(),
+        monitor_settings(&config.monitor),
+    ));
     let settings = counting::Settings {
         queue: config.queue,
         queue_per_work_order: config.queue_per_work_order,
@@ -135,13 +172,21 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     let (mut committer, intake) =
         Committer::start(Arc::clone(&parts.store), Arc::clone(&parts.lease), Arc::clone(&metrics), settings);
     let channels = Arc::new(Channels::default());
-    let alarms =
-        start_alarms(&config.alarms, &parts, robots, Arc::clone(&channels), &metrics, listener.local_addr().ok());
+    let watch = watch(&config, &parts, robots.clone(), &metrics, listener.local_addr().ok());
+    let alarms = Alarms::start(
+        watch,
+        Arc::clone(&parts.alarms),
+        &robots,
+        Arc::clone(&channels),
+        Arc::clone(&metrics),
+        stop.clone(),
+    );
     let answering = http::Parts {
         counter: Arc::new(intake),
         store: Arc::clone(&parts.store),
         lease: Arc::clone(&parts.lease),
         channels,
+        monitor: Arc::clone(&monitor),
         metrics,
     };
     let http = Http::new(answering, access(config.access), limits(&config), stop.clone());
@@ -152,6 +197,10 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
+    let watching = {
+        let (monitor, stop) = (Arc::clone(&monitor), stop.clone());
+        tokio::spawn(async move { monitor.run(stop).await })
+    };
     let stopped = async {
         stop.cancelled().await;
         info!("stopping");
@@ -164,7 +213,13 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     };
     let left = config.shutdown_grace.saturating_sub(begun.elapsed()).max(LAST_COMMITS);
     committer.stop(left).await?;
-    alarms.stop().await;
+    // A page is read in less; what is left of a check is another process's to go on with.
+    let (checked, ()) = tokio::join!(tokio::time::timeout(MONITOR_STOPS, watching), alarms.stopped());
+    match checked {
+        Ok(Ok(())) => {}
+        Ok(Err(panic)) => error!(%panic, "the monitor had died"),
+        Err(_) => warn!("the monitor did not stop in time"),
+    }
     parts.close().await;
     info!(connections_cut = drained.connections_cut, requests_left = drained.requests_left, "stopped");
     Ok(())
@@ -227,30 +282,38 @@ fn robots(channels: &[Channel]) -> Result<Vec<Arc<Robot>>, BadAddress> {
     channels.iter().map(|channel| Robot::new(channel.clone(), reach::system()).map(Arc::new)).collect()
 }
 
-fn start_alarms(
-    settings: &config::Alarms,
+fn watch(
+    config: &Config,
     parts: &Parts,
     robots: Vec<Arc<Robot>>,
-    channels: Arc<Channels>,
     metrics: &Arc<Metrics>,
     address: Option<SocketAddr>,
-) -> Alarms {
+) -> Watch {
     let lease = Arc::clone(&parts.lease);
-    let watch = Watch::new(
+    let settings = &config.alarms;
+    Watch::new(
         Arc::clone(&parts.alarms),
-        robots.clone(),
+        robots,
         Arc::clone(metrics),
         watch::Settings {
             after: settings.after,
             duplicates: i64::try_from(settings.duplicates).unwrap_or(i64::MAX),
             duplicates_within: settings.duplicates_within,
-            due: Vec::new(),
+            due: vec![
+                (Range::Recent.word(), overdue_after(&config.monitor.check_recent)),
+                (Range::Full.word(), overdue_after(&config.monitor.check_full)),
+            ],
         },
         Replica { holder: parts.lease.owner().to_string(), name: place(address) },
         Box::new(move || lease.health() == Health::Away),
         now(),
-    );
-    Alarms::start(watch, Arc::clone(&parts.alarms), &robots, channels, Arc::clone(metrics))
+    )
+}
+
+/// When a check that was to follow the last one is overdue.
+fn overdue_after(schedule: &Schedule) -> watch::Due {
+    let schedule = schedule.clone();
+    Arc::new(move |last| Some(schedule.next_after(last)?.later(CHECK_LATE)))
 }
 
 /// Where this process is, for people: the machine, and the port that it listens on.
@@ -269,6 +332,7 @@ struct Parts {
     name: &'static str,
     store: Arc<dyn Store>,
     alarms: Arc<dyn AlarmStore>,
+    consistency: Arc<dyn ConsistencyStore>,
     lease: Arc<dyn Lease>,
     /// Held for as long as this process serves from the folder.
     _lock: Option<FolderLock>,
@@ -285,7 +349,14 @@ impl Parts {
                     None => Arc::new(RowsAlone::new(owner)),
                     Some(redis) => RedisLease::start(redis_lease(redis), owner, Arc::clone(metrics))?,
                 };
-                Ok(Self { name: "shared", alarms: store.clone(), store, lease, _lock: None })
+                Ok(Self {
+                    name: "shared",
+                    alarms: store.clone(),
+                    consistency: store.clone(),
+                    store,
+                    lease,
+                    _lock: None,
+                })
             }
         }
     }
@@ -295,13 +366,25 @@ impl Parts {
         folder::migrate(data).await?;
         let store = Arc::new(SqliteStore::open(data).await?);
         let lease = Arc::new(LocalLease::new(owner));
-        Ok(Self { name: "embedded", alarms: store.clone(), store, lease, _lock: Some(lock) })
+        Ok(Self {
+            name: "embedded",
+            alarms: store.clone(),
+            consistency: store.clone(),
+            store,
+            lease,
+            _lock: Some(lock),
+        })
     }
 
     async fn close(self) {
         self.lease.close().await;
         self.store.close().await;
     }
+}
+
+fn monitor_settings(monitor: &config::Monitor) -> monitor::Settings {
+    let config::Monitor { check_recent, check_full, repair } = monitor.clone();
+    monitor::Settings { recent: check_recent, full: check_full, repair }
 }
 
 fn redis_lease(redis: &config::Redis) -> RedisLeaseConfig {

@@ -1,6 +1,7 @@
 //! The command line: what can be asked of the binary, and with what it exits.
 
 mod alarms;
+mod consistency;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use crate::telemetry;
 /// Exit codes (contract, section 9).
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
+const DRIFT: u8 = 3;
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
@@ -39,6 +41,19 @@ pub fn run() -> ExitCode {
             app::migrate(config.deployment).await?;
             Ok(ExitCode::SUCCESS)
         }),
+        Some(("check", asked)) => match consistency::CheckAsk::of(asked) {
+            Ok(asked) => {
+                with_runtime(&config, async |config| consistency::check(config.deployment, asked, output).await)
+            }
+            Err(problem) => {
+                eprintln!("scanfence: {problem}");
+                ExitCode::from(WRONG_USAGE)
+            }
+        },
+        Some(("repair", asked)) => {
+            let asked = consistency::repair_ask(asked);
+            with_runtime(&config, async |config| consistency::repair(config.deployment, asked, output).await)
+        }
         Some(("alarms", asked)) => match asked.subcommand() {
             Some((_, test)) => {
                 let channel = alarms::channel_of(test);
@@ -77,6 +92,8 @@ fn command() -> Command {
         )
         .subcommand(Command::new("serve").about("Runs the service; embedded unless DATABASE_URL is set"))
         .subcommand(Command::new("migrate").about("Makes the tables or brings them up to date, and ends"))
+        .subcommand(consistency::check_command())
+        .subcommand(consistency::repair_command())
         .subcommand(alarms::command())
         .subcommand(Command::new("config").about("Prints the settings in force, secrets hidden"))
         .subcommand(Command::new("version").about("Prints the version"))

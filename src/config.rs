@@ -10,6 +10,8 @@ use clap::{Arg, ArgMatches};
 use url::Url;
 
 use crate::domain::channel::Channel;
+use crate::domain::consistency::Kind;
+use crate::schedule::{Schedule, Zone};
 
 /// One setting, as flag, environment variable and key of the file.
 #[derive(Debug)]
@@ -66,6 +68,25 @@ pub const SETTINGS: &[Setting] = &[
         Some("5000"),
         "most scans that wait for one work order",
     ),
+    setting(
+        "check-recent",
+        "SCANFENCE_CHECK_RECENT",
+        Some("5m"),
+        "when changed work orders are checked: an interval, a cron expression, or off",
+    ),
+    setting(
+        "check-full",
+        "SCANFENCE_CHECK_FULL",
+        Some("0 3 * * *"),
+        "when all work orders are checked: an interval, a cron expression, or off",
+    ),
+    setting("time-zone", "SCANFENCE_TIME_ZONE", Some("local"), "time zone of cron expressions, such as Asia/Shanghai"),
+    setting(
+        "repair-automatically",
+        "SCANFENCE_REPAIR_AUTOMATICALLY",
+        None,
+        "kinds of findings that are repaired without being asked: quantity, status, seq, fence, claim",
+    ),
     secret("alarm-channels", "SCANFENCE_ALARM_CHANNELS", "who is told of alarms: [[alarm_channels]] tables, or JSON"),
     setting(
         "alarm-after",
@@ -86,6 +107,9 @@ pub const SETTINGS: &[Setting] = &[
         "the time within which they are counted",
     ),
 ];
+
+/// The kinds of findings that the log alone can set right.
+const SAFE_KINDS: [Kind; 5] = [Kind::Quantity, Kind::Status, Kind::Seq, Kind::Fence, Kind::Claim];
 
 /// The shortest lease: three renewals and two time limits of a Redis call must fit in.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
@@ -111,8 +135,21 @@ pub struct Config {
     pub queue: usize,
     /// Most scans that wait for one work order.
     pub queue_per_work_order: usize,
+    /// What the monitor does by itself.
+    pub monitor: Monitor,
     /// What raises an alarm, and who is told.
     pub alarms: Alarms,
+}
+
+/// What the monitor does by itself.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// When changed work orders are checked.
+    pub check_recent: Schedule,
+    /// When all are checked.
+    pub check_full: Schedule,
+    /// Kinds of findings that are repaired without being asked.
+    pub repair: Vec<Kind>,
 }
 
 /// What raises an alarm, and who is told.
@@ -383,6 +420,7 @@ impl Settings {
             },
             queue: self.count("queue")?,
             queue_per_work_order: self.count("queue-per-work-order")?,
+            monitor: self.monitor()?,
             alarms: Alarms {
                 channels: self.channels()?,
                 after: self.duration("alarm-after")?,
@@ -398,6 +436,15 @@ impl Settings {
             )));
         }
         Ok(config)
+    }
+
+    fn monitor(&self) -> Result<Monitor, BadConfig> {
+        let zone = self.parsed("time-zone", Zone::parse)?;
+        Ok(Monitor {
+            check_recent: self.parsed("check-recent", |text| Schedule::parse(text, zone))?,
+            check_full: self.parsed("check-full", |text| Schedule::parse(text, zone))?,
+            repair: self.parsed("repair-automatically", safe_kinds)?,
+        })
     }
 
     /// What is wrong with them is told without their text, which is full of secrets.
@@ -465,6 +512,16 @@ impl Settings {
             })
         })
     }
+}
+
+/// A list of kinds, all of them safe to repair.
+fn safe_kinds(text: &str) -> Result<Vec<Kind>, String> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let kind = |word| SAFE_KINDS.into_iter().find(|kind| kind.word() == word);
+    words.map(kind).collect::<Option<_>>().ok_or_else(|| {
+        let safe: Vec<_> = SAFE_KINDS.into_iter().map(Kind::word).collect();
+        format!("must be a list of {}", safe.join(", "))
+    })
 }
 
 /// An address and a port; `localhost` is the IPv4 loopback address.
@@ -583,6 +640,9 @@ mod tests {
             (vec!["--access", "all"], "keys or open"),
             (vec!["--max-body", "1GB"], "max-body"),
             (vec!["--queue", "0"], "queue"),
+            (vec!["--check-full", "at night"], "check-full"),
+            (vec!["--time-zone", "Mars/Olympus"], "time-zone"),
+            (vec!["--repair-automatically", "quantity,gap"], "quantity, status"),
             (vec!["--log-filter", "=x=y"], "log-filter"),
             (vec!["--redis-url", "redis://h"], "without DATABASE_URL"),
             (vec!["--listen", "0.0.0.0:8080"], "SCANFENCE_ACCESS=open"),

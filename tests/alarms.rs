@@ -36,6 +36,7 @@ use stage::postgres::Database;
 use stage::receivers::{Answer, GOOD, WebReceiver};
 use stage::{SOON, eventually};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 /// A store, and the database below it.
 struct Plant {
@@ -82,6 +83,7 @@ macro_rules! on_both_stores {
 
 on_both_stores! {
     drift_is_told_once_however_often_it_is_seen_and_its_end_once
+    drift_that_is_repaired_by_itself_is_told_all_the_same
     drift_in_many_work_orders_is_one_message
     a_burst_of_duplicates_at_one_station_is_told
     a_check_that_is_overdue_or_fails_is_told
@@ -275,6 +277,14 @@ async fn drift_is_told_once_however_often_it_is_seen_and_its_end_once(plant: Pla
     assert!(plant.store.open_alarms().await.unwrap().is_empty());
 }
 
+async fn drift_that_is_repaired_by_itself_is_told_all_the_same(plant: Plant) {
+    let mut watch = plant.watch(&[]);
+    plant.finding("P2025", 5).await;
+    plant.repair("P2025").await;
+    assert_eq!(told(watch.step(at(10)).await), ["firing drift 1"]);
+    assert_eq!(told(watch.step(at(95)).await), ["resolved drift 1"]);
+}
+
 async fn drift_in_many_work_orders_is_one_message(plant: Plant) {
     let receiver = WebReceiver::start(GOOD).await;
     let robot = robot("line-3", &receiver);
@@ -368,7 +378,7 @@ async fn one_replica_has_the_turn_and_another_takes_it_over(plant: Plant) {
     assert!(told(second.step(at(36)).await).is_empty(), "it was told already");
     assert_eq!(first.step(at(40)).await, Step::NotOurTurn);
     plant.repair("P2025").await;
-    assert_eq!(told(second.step(at(46)).await), ["resolved drift 1"]);
+    assert_eq!(told(second.step(at(91)).await), ["resolved drift 1"]);
 }
 
 async fn what_another_one_wrote_meanwhile_is_not_written_again(plant: Plant) {
@@ -621,8 +631,9 @@ async fn pitfall_38_a_channel_that_stalls_delays_no_other(plant: Plant) {
     let failing = WebReceiver::start(Answer::Http("200 OK", "", r#"{"errcode":1,"errmsg":"no"}"#)).await;
     let robots = [robot("stalled", &stalled), robot("failing", &failing), robot("good", &good)];
     let (channels, metrics) = (Arc::new(Channels::default()), Arc::new(Metrics::new()));
-    let watch = plant.watch(&robots);
-    let alarms = Alarms::start(watch, Arc::clone(&plant.store), &robots, Arc::clone(&channels), Arc::clone(&metrics));
+    let (watch, stop) = (plant.watch(&robots), CancellationToken::new());
+    let store = Arc::clone(&plant.store);
+    let alarms = Alarms::start(watch, store, &robots, Arc::clone(&channels), Arc::clone(&metrics), stop.clone());
     eventually("the stalled one has its message", SOON, async || (!stalled.received().is_empty()).then_some(())).await;
     plant.finding("P2025", 0).await;
     let seen = async || good.titles().contains(&"[Scanfence] Drift in a work order".to_owned()).then_some(());
@@ -642,7 +653,8 @@ async fn pitfall_38_a_channel_that_stalls_delays_no_other(plant: Plant) {
     }
     assert!(!shown.contains("TOKEN"));
     assert_eq!(stalled.received().len(), 1, "its first message is still on its way");
-    alarms.stop().await;
+    stop.cancel();
+    alarms.stopped().await;
 }
 
 async fn everything_is_read_back_as_it_was_written(plant: Plant) {
@@ -665,7 +677,7 @@ async fn everything_is_read_back_as_it_was_written(plant: Plant) {
     let sightings: Vec<Sighting> = causes.into_iter().map(|cause| Sighting { cause, since: at(3) }).collect();
     let report = Report { holder: "a".into(), sightings: sightings.clone(), now: at(4), turn_until: at(9) };
     assert!(plant.store.report(&report).await.unwrap());
-    let question = Question { seen_after: at(0), duplicates: (at(0), 1), resolved_after: at(0) };
+    let question = Question { seen_after: at(0), found_after: at(0), duplicates: (at(0), 1), resolved_after: at(0) };
     let mut seen = plant.store.survey(&question).await.unwrap().sightings;
     seen.sort_by_key(|sighting| sighting.cause.kind());
     assert_eq!(seen, sightings);

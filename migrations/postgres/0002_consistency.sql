@@ -36,7 +36,7 @@ create table consistency_checks (
     work_orders_read    bigint not null default 0,
     rows_read           bigint not null default 0,
     -- findings that this check saw, new or known
-    findings            bigint not null default 0,
+    findings_seen       bigint not null default 0,
     -- why it failed
     error               text
 );

@@ -37,7 +37,7 @@ create table consistency_checks (
     work_orders_read    integer not null default 0,
     rows_read           integer not null default 0,
     -- findings that this check saw, new or known
-    findings            integer not null default 0,
+    findings_seen       integer not null default 0,
     -- why it failed
     error               text
 ) strict;

@@ -473,7 +473,7 @@ mod tests {
         assert_eq!(messages, 3, "firing, resolved, firing; then it stays");
         assert_eq!(table.0.iter().filter(|alarm| alarm.resolved_at.is_none()).count(), 1);
         // After a quiet hour and more it is new again.
-        let hours = |hours| hours * 3600;
+        let hours = |hours: u64| hours * 3600;
         assert_eq!(told(&table.step(hours(25), &[])), ["resolved 1"]);
         assert_eq!(told(&table.step(hours(26), &[drift("W1")])), ["firing 1"]);
         assert_eq!(table.0.last().unwrap().recurrences, 0);

@@ -99,6 +99,9 @@ pub struct Report {
 pub struct Question {
     /// Sightings renewed since then.
     pub seen_after: Timestamp,
+    /// Besides the open findings, those found since then: what is repaired by itself within
+    /// seconds is told of all the same.
+    pub found_after: Timestamp,
     /// Duplicates refused since then, at stations with so many of them.
     pub duplicates: (Timestamp, i64),
     /// Besides the open alarms, those resolved since then.
@@ -110,7 +113,7 @@ pub struct Question {
 pub struct Survey {
     /// What processes see, [`MOST`] of it.
     pub sightings: Vec<Sighting>,
-    /// The work orders with open findings, those found first first, [`MOST`] of them.
+    /// The work orders with findings, those found first first, [`MOST`] of them.
     pub drifting: Vec<Drifting>,
     /// How the checks of each range went.
     pub checks: Vec<Checks>,
@@ -120,12 +123,12 @@ pub struct Survey {
     pub alarms: Vec<Alarm>,
 }
 
-/// A work order with open findings, and the first of them.
+/// A work order with findings, and the first of them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Drifting {
     /// The work order.
     pub work_order: String,
-    /// How many findings are open.
+    /// How many findings.
     pub findings: i64,
     /// The first one's kind.
     pub kind: String,

@@ -3,10 +3,12 @@
 //! One trait, whole operations only: each method is one transaction, and no
 //! transaction crosses it. What is true if the process dies meanwhile is said at
 //! each method. Two implementations, [`postgres`] and [`sqlite`], with the same
-//! tables, are run by the same tests.
+//! tables, are run by the same tests. What the monitor asks of them is a trait of its own,
+//! in [`consistency`].
 
 pub mod alarms;
 pub mod connections;
+pub mod consistency;
 pub mod postgres;
 mod rows;
 pub mod sqlite;

@@ -6,10 +6,12 @@
 //! back as one JSON text each: a batch of any size is the same few statements.
 //!
 //! In reading order: [`SqliteStore`]; [`folder`], where the file lies and who may use
-//! it; `statements`, the SQL text of counting; `alarms`, their tables and SQL text;
-//! `errors`, what SQLite's codes mean for a caller.
+//! it; `statements`, the SQL text of counting; `consistency`, the monitor's part, with its
+//! SQL in `consistency_statements`; `alarms`, likewise; `errors`, what SQLite's codes mean for a caller.
 
 mod alarms;
+mod consistency;
+mod consistency_statements;
 mod errors;
 pub mod folder;
 mod statements;
@@ -55,6 +57,8 @@ const PROOF_AGE: Duration = Duration::from_secs(1);
 const READY_LIMIT: Duration = Duration::from_secs(1);
 /// Reads at once: the board, the lists, the health check.
 const READERS: usize = 4;
+/// One to read for a check, one for who looks at it meanwhile.
+const MONITOR_READERS: usize = 2;
 
 /// 32 MiB (negative: KiB): the upper levels of the log's indexes and the busy work orders.
 const WRITER_CACHE: &str = "-32768";
@@ -67,6 +71,7 @@ const CHECKPOINT_PAGES: &str = "8000";
 pub struct SqliteStore {
     writer: Connections<SqliteConnection>,
     readers: Connections<SqliteConnection>,
+    monitor: Connections<SqliteConnection>,
     committed: Mutex<Option<Instant>>,
     /// Whether the last write failed in a way that points at the disk.
     suspect: AtomicBool,
@@ -84,7 +89,8 @@ impl SqliteStore {
         let reader = options(&file).pragma("query_only", "on");
         Ok(Self {
             writer: connections(1, writer),
-            readers: connections(READERS, reader),
+            readers: connections(READERS, reader.clone()),
+            monitor: connections(MONITOR_READERS, reader),
             committed: Mutex::new(None),
             suspect: AtomicBool::new(false),
         })
@@ -335,6 +341,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.readers.close().await;
+        self.monitor.close().await;
         // Last, since the last connection to close empties the write-ahead log.
         self.writer.close().await;
     }
@@ -705,7 +712,7 @@ mod tests {
     #[tokio::test]
     async fn every_connection_syncs_every_commit() {
         let (store, _folder) = store().await;
-        for connections in [&store.writer, &store.readers] {
+        for connections in [&store.writer, &store.readers, &store.monitor] {
             let mut lent = connections.lend(LEND_LIMIT).await.expect("it is free");
             for (pragma, expected) in [("pragma synchronous", "2"), ("pragma journal_mode", "wal")] {
                 let row = lent.get().fetch_one(pragma).await.expect("it is known");

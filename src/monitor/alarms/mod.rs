@@ -33,13 +33,12 @@ use crate::telemetry::Metrics;
 pub const WATCH_EVERY: Duration = Duration::from_secs(10);
 /// How often the outbox is looked at for messages that another replica put there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long stopping waits for messages on their way; what is cut off is sent again.
-const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// How long a service that has stopped counting waits for messages on their way.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// The alarms of a running service.
 pub struct Alarms {
     tasks: Vec<(String, JoinHandle<()>)>,
-    stop: CancellationToken,
 }
 
 /// How the channels do, for `/readyz`.
@@ -59,7 +58,7 @@ impl Channels {
 }
 
 impl Alarms {
-    /// Starts watching, and a courier for each robot.
+    /// Starts watching, and a courier for each robot; until `stop`.
     #[must_use]
     pub fn start(
         mut watch: Watch,
@@ -67,8 +66,8 @@ impl Alarms {
         robots: &[Arc<Robot>],
         channels: Arc<Channels>,
         metrics: Arc<Metrics>,
+        stop: CancellationToken,
     ) -> Self {
-        let stop = CancellationToken::new();
         let wake = Arc::new(Notify::new());
         let mut tasks = Vec::new();
         let mut couriers = Vec::new();
@@ -93,13 +92,12 @@ impl Alarms {
             }
         };
         tasks.push(("watch".to_owned(), tokio::spawn(watching)));
-        Self { tasks, stop }
+        Self { tasks }
     }
 
-    /// Stops, within a bounded time. What is on its way then is sent again after the next
-    /// start, under the same message id.
-    pub async fn stop(self) {
-        self.stop.cancel();
+    /// Waits, once it is to stop, until it has, within a bounded time. What is on its way
+    /// then is sent again after the next start, under the same message id.
+    pub async fn stopped(self) {
         let deadline = tokio::time::Instant::now() + STOP_LIMIT;
         for (name, mut task) in self.tasks {
             match timeout_at(deadline, &mut task).await {

@@ -26,6 +26,9 @@ use crate::telemetry::{self, Metrics};
 const TURN: Duration = Duration::from_secs(35);
 /// A sighting that was not renewed for so long is over.
 const SEEN_LATELY: Duration = Duration::from_secs(45);
+/// A finding is told of at least for so long, however soon it is repaired: longer than it
+/// takes another replica to take over the turn.
+const FOUND_LATELY: Duration = Duration::from_secs(90);
 /// A check that still runs is not overdue while it gets on.
 const GETS_ON: Duration = Duration::from_secs(5 * 60);
 /// How often the old is thrown away.
@@ -165,6 +168,7 @@ impl Watch {
         }
         let question = Question {
             seen_after: now.before(SEEN_LATELY),
+            found_after: now.before(FOUND_LATELY),
             duplicates: (now.before(self.settings.duplicates_within), self.settings.duplicates),
             resolved_after: now.before(SOON_AGAIN),
         };

@@ -34,7 +34,8 @@ impl AlarmStore for PostgresStore {
             .bind(burst)
             .bind(question.resolved_after.to_utc())
             .bind(MOST)
-            .bind(MOST_DUPLICATES);
+            .bind(MOST_DUPLICATES)
+            .bind(question.found_after.to_utc());
         Ok(self.read(survey).await?.pop().unwrap_or_default())
     }
 

@@ -6,6 +6,7 @@
 mod alarms;
 mod columns;
 mod connect;
+mod consistency;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrde
 const COUNTING_CONNECTIONS: usize = 2;
 /// For reads and for planning's changes; more would only queue inside the database.
 const OTHER_CONNECTIONS: usize = 8;
+/// One to read for a check, one to note or repair meanwhile.
+const MONITOR_CONNECTIONS: usize = 2;
 /// How long an operation waits for a connection, free or newly opened.
 const LEND_LIMIT: Duration = Duration::from_secs(3);
 /// The longest that one operation may take, above the limits that the server keeps
@@ -46,6 +49,7 @@ const EDIT_ATTEMPTS: usize = 3;
 pub struct PostgresStore {
     counting: Connections<PgConnection>,
     others: Connections<PgConnection>,
+    monitor: Connections<PgConnection>,
 }
 
 impl PostgresStore {
@@ -58,6 +62,7 @@ impl PostgresStore {
         let store = Self {
             counting: connect::connections(&options, COUNTING_CONNECTIONS, connect::Plans::Generic),
             others: connect::connections(&options, OTHER_CONNECTIONS, connect::Plans::Custom),
+            monitor: connect::connections(&options, MONITOR_CONNECTIONS, connect::Plans::Generic),
         };
         connect::verify(&options).await?;
         Ok(store)
@@ -190,6 +195,7 @@ impl Store for PostgresStore {
     async fn close(&self) {
         self.counting.close().await;
         self.others.close().await;
+        self.monitor.close().await;
     }
 }
 
@@ -373,9 +379,16 @@ fn judge(error: sqlx::Error) -> StoreError {
     let constraint = error.as_database_error().and_then(|refusal| refusal.constraint());
     match (code.as_str(), constraint) {
         ("23505", Some("update_log_work_order_seq_key")) => StoreError::BehindLog(error.into()),
-        ("23505", Some("update_log_pkey" | "barcode_claims_pkey" | "work_orders_pkey")) => {
-            StoreError::Taken(error.into())
-        }
+        (
+            "23505",
+            Some(
+                "update_log_pkey"
+                | "barcode_claims_pkey"
+                | "work_orders_pkey"
+                | "consistency_checks_pkey"
+                | "audit_trail_pkey",
+            ),
+        ) => StoreError::Taken(error.into()),
         // serialization failure, deadlock, lock not available, statement timeout
         ("40001" | "40P01" | "55P03" | "57014", _) => StoreError::TryAgain(error.into()),
         // claims that are not as they were loaded: see write.sql

@@ -1,6 +1,7 @@
 -- All that bears on alarms, as one JSON object and in one snapshot.
 -- $1 sightings seen after, $2 duplicates refused after, $3 so many of them make a burst,
--- $4 alarms resolved after, $5 most of one sort, $6 most duplicates that are counted
+-- $4 alarms resolved after, $5 most of one sort, $6 most duplicates that are counted,
+-- $7 findings found after, whether or not they are open still
 select json_build_object(
     'sightings', coalesce((
         select json_agg(json_build_object('cause', s.cause, 'since', s.since))
@@ -10,7 +11,7 @@ select json_build_object(
         from (select f.work_order, f.findings, f.kind, f.counter, f.seq, f.expected, f.actual, f.found_at
               from (select o.*, count(*) over (partition by o.work_order) as findings,
                            row_number() over (partition by o.work_order order by o.found_at, o.finding_id) as place
-                    from consistency_findings o where o.state = 'open') f
+                    from consistency_findings o where o.state = 'open' or o.found_at > $7) f
               where f.place = 1 order by f.found_at, f.work_order limit $5) d), '[]'),
     'checks', (
         select json_agg(c)

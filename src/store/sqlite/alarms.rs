@@ -37,6 +37,7 @@ impl AlarmStore for SqliteStore {
                 bound.text(&question.resolved_after.to_string());
                 bound.number(MOST);
                 bound.number(MOST_DUPLICATES);
+                bound.text(&question.found_after.to_string());
             })
             .await?;
         Ok(found.pop().unwrap_or_default())
@@ -197,7 +198,8 @@ macro_rules! alarm_json {
 
 /// All that bears on alarms, as one JSON object and in one snapshot. ?1 sightings seen
 /// after, ?2 duplicates refused after, ?3 so many of them make a burst, ?4 alarms resolved
-/// after, ?5 most of one sort, ?6 most duplicates that are counted.
+/// after, ?5 most of one sort, ?6 most duplicates that are counted,
+/// ?7 findings found after, whether or not they are open still.
 const SURVEY: &str = concat!(
     "select json_object(
         'sightings', json((
@@ -210,7 +212,7 @@ const SURVEY: &str = concat!(
             from (select * from (
                     select o.*, count(*) over (partition by o.work_order) as findings,
                         row_number() over (partition by o.work_order order by o.found_at, o.finding_id) as place
-                    from consistency_findings as o where o.state = 'open')
+                    from consistency_findings as o where o.state = 'open' or o.found_at > ?7)
                 where place = 1 order by found_at, work_order limit ?5) as d)),
         'checks', json((
             select json_group_array(json_object('range', r.range,
