@@ -25,7 +25,6 @@ const MOST_READ: usize = 16 * 1024;
 /// Posts to one receiver.
 #[derive(Clone, Debug)]
 pub(super) struct Web {
-    client: Client,
     reach: Reach,
 }
 
@@ -54,22 +53,7 @@ pub(super) struct Reply {
 impl Web {
     /// Posts within this reach.
     pub(super) fn new(reach: Reach) -> Self {
-        // Whoever came first has set it, to the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .user_agent(concat!("scanfence/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Names(reach.clone()))
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(EXCHANGE_LIMIT)
-            // Messages are rare, and a receiver may be elsewhere by the next one.
-            .pool_max_idle_per_host(0)
-            .build()
-            .expect("the settings go together, and TLS has its provider");
-        Self { client, reach }
+        Self { reach }
     }
 
     /// Posts once.
@@ -83,7 +67,8 @@ impl Web {
         if let Some(address) = literal {
             self.reach.judge(address).map_err(|out| Refused::because(out.to_string()))?;
         }
-        let mut request = self.client.post(post.url).header(CONTENT_TYPE, "application/json; charset=utf-8");
+        let client = self.client(post.url.scheme() == "https").await?;
+        let mut request = client.post(post.url).header(CONTENT_TYPE, "application/json; charset=utf-8");
         for (name, value) in post.headers {
             request = request.header(name, value);
         }
@@ -100,6 +85,34 @@ impl Web {
             Err(error) => return Err(broken(error)),
         };
         Ok(Reply { status: status.as_u16(), retry_after, body })
+    }
+
+    /// A client for one message. They are rare, so no connection is kept from one to the
+    /// next; and a machine whose certificates are missing only fails its channels, until
+    /// they are there.
+    async fn client(&self, with_certificates: bool) -> Result<Client, Refused> {
+        let builder = Client::builder()
+            .user_agent(concat!("scanfence/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Names(self.reach.clone()))
+            .redirect(redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(EXCHANGE_LIMIT);
+        let build = move || {
+            // Whoever came first has set it, to the same.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            match with_certificates {
+                true => builder.build(),
+                false => builder.tls_certs_only([]).build(),
+            }
+        };
+        // They are read from files.
+        match tokio::task::spawn_blocking(build).await {
+            Ok(built) => built.map_err(broken),
+            Err(died) => Err(Refused::because(died.to_string())),
+        }
     }
 }
 
