@@ -74,6 +74,9 @@ pub enum Failure {
     /// The committer died: a half-dead process must not serve.
     #[error(transparent)]
     Panicked(#[from] Panicked),
+    /// PostgreSQL has not the tables of this release.
+    #[error("the database is of an older release: run scanfence migrate")]
+    NotMigrated,
     /// The store does not do what a command asks.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -101,7 +104,8 @@ impl Failure {
             | Self::Postgres(_)
             | Self::Listen(..)
             | Self::Signals(_)
-            | Self::Panicked(_) => false,
+            | Self::Panicked(_)
+            | Self::NotMigrated => false,
         }
     }
 }
@@ -124,12 +128,9 @@ pub async fn migrate(deployment: Deployment) -> Result<(), Failure> {
 /// # Errors
 /// See [`Failure`].
 pub async fn monitor(deployment: &Deployment) -> Result<Monitor, Failure> {
-    let store: Arc<dyn ConsistencyStore> = match deployment {
-        Deployment::Embedded { data } => Arc::new(SqliteStore::open(data).await?),
-        Deployment::Shared { database_url, .. } => Arc::new(PostgresStore::open(database_url).await?),
-    };
+    let Beside { consistency, .. } = Beside::open(deployment).await?;
     let settings = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
-    Ok(Monitor::new(store, Arc::new(Metrics::new()), Uuid::now_v7().to_string(), settings))
+    Ok(Monitor::new(consistency, Arc::new(Metrics::new()), Uuid::now_v7().to_string(), settings))
 }
 
 /// Runs the service until SIGTERM or SIGINT.
@@ -262,20 +263,9 @@ pub async fn test_alarm(channels: &[Channel], channel: &str) -> Result<Tested, F
 ///
 /// # Errors
 /// See [`Failure`].
-pub async fn alarms(deployment: Deployment) -> Result<(Vec<Alarm>, Vec<ChannelLine>), Failure> {
-    let (alarms, store): (Arc<dyn AlarmStore>, Arc<dyn Store>) = match deployment {
-        Deployment::Embedded { data } => {
-            let store = Arc::new(SqliteStore::open(&data).await?);
-            (store.clone(), store)
-        }
-        Deployment::Shared { database_url, .. } => {
-            let store = Arc::new(PostgresStore::open(&database_url).await?);
-            (store.clone(), store)
-        }
-    };
-    let found = async { Ok((alarms.open_alarms().await?, alarms.lines().await?)) }.await;
-    store.close().await;
-    found
+pub async fn alarms(deployment: &Deployment) -> Result<(Vec<Alarm>, Vec<ChannelLine>), Failure> {
+    let Beside { alarms, .. } = Beside::open(deployment).await?;
+    Ok((alarms.open_alarms().await?, alarms.lines().await?))
 }
 
 fn robots(channels: &[Channel]) -> Result<Vec<Arc<Robot>>, BadAddress> {
@@ -325,6 +315,30 @@ fn place(address: Option<SocketAddr>) -> String {
 
 fn now() -> Timestamp {
     Timestamp::cut(chrono::Utc::now()).expect("the clock stands between the years 1 and 9999")
+}
+
+/// The store as a command has it that works beside a service.
+struct Beside {
+    consistency: Arc<dyn ConsistencyStore>,
+    alarms: Arc<dyn AlarmStore>,
+}
+
+impl Beside {
+    async fn open(deployment: &Deployment) -> Result<Self, Failure> {
+        match deployment {
+            Deployment::Embedded { data } => {
+                let store = Arc::new(SqliteStore::open(data).await?);
+                Ok(Self { consistency: store.clone(), alarms: store })
+            }
+            Deployment::Shared { database_url, .. } => {
+                let store = Arc::new(PostgresStore::open(database_url).await?);
+                if !store.ready().await?.migrated {
+                    return Err(Failure::NotMigrated);
+                }
+                Ok(Self { consistency: store.clone(), alarms: store })
+            }
+        }
+    }
 }
 
 /// Store and lease of one deployment.

@@ -59,6 +59,7 @@ on_both_stores! {
     runs:
         one_process_runs_a_check_at_a_time
         a_check_that_was_cut_short_is_gone_on_with
+        a_check_whose_process_was_killed_is_gone_on_with_by_another
         a_recent_check_reads_what_has_changed
         what_is_due_is_asked_for_once
         reports_are_kept_within_a_bound;

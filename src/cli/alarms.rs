@@ -42,7 +42,7 @@ pub(super) async fn test(config: Config, channel: &str, output: Output) -> Resul
 
 /// `scanfence alarms`
 pub(super) async fn show(config: Config, output: Output) -> Result<ExitCode, Failure> {
-    let (alarms, lines) = app::alarms(config.deployment).await?;
+    let (alarms, lines) = app::alarms(&config.deployment).await?;
     let channels: Vec<(Channel, Option<&ChannelLine>)> = config
         .alarms
         .channels

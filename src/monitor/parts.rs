@@ -217,6 +217,8 @@ fn claim_drift(work_order: &str, counter: &str, differences: &[Difference], reme
                 "step": part.step, "barcode": part.barcode, "ordinal": ordinal, "seq": seq,
                 "expected": expected.as_ref().map(|(request_id, _)| request_id),
                 "actual": actual.as_ref().map(|(request_id, _)| request_id),
+                "expected_quantity": expected.as_ref().map(|(_, quantity)| quantity),
+                "actual_quantity": actual.as_ref().map(|(_, quantity)| quantity),
             })
         })
         .collect();

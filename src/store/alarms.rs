@@ -2,7 +2,8 @@
 //! the outbox of what there is to tell.
 //!
 //! A trait of its own beside [`Store`](super::Store): nothing here is part of counting a
-//! scan, and it goes over other connections.
+//! scan. On PostgreSQL it goes over other connections; on SQLite its short writes take
+//! their turn at the one that writes.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The commands and the routes, beside a running service.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use scanfence::domain::work_order::BarcodePolicy;
 use serde_json::{Value, json};
@@ -11,9 +11,19 @@ use crate::stage::{SOON, eventually, unique};
 
 /// Runs a command of the program beside whatever runs.
 async fn command(floor: &Floor, args: &[&str]) -> Output {
+    let mut command = of(floor, args);
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+}
+
+/// Starts a command of the program, and leaves it to the test.
+pub fn start(floor: &Floor, args: &[&str]) -> Child {
+    of(floor, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn of(floor: &Floor, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scanfence"));
     command.args(args).env_clear().env("USER", "E1024").stdin(Stdio::null()).envs([floor.environment()]);
-    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    command
 }
 
 fn json_of(output: &Output) -> Value {

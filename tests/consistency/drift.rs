@@ -12,9 +12,11 @@ use crate::shop::{correct, count, number, scan, scan_of, unbind};
 struct Bent {
     /// What the hand does; `W` stands for the work order.
     sql: &'static str,
-    /// The findings: kind, counter, first bad seq, expected, actual, remedy.
-    found: &'static [(Kind, Option<&'static str>, Option<i64>, &'static str, &'static str, Remedy)],
+    found: &'static [Found],
 }
+
+/// A finding: kind, counter, first bad seq, expected, actual, remedy.
+type Found = (Kind, Option<&'static str>, Option<i64>, &'static str, &'static str, Remedy);
 
 const REPAIR: Remedy = Remedy::Repair;
 const DECISION: Remedy = Remedy::Decision;

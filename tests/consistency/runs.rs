@@ -70,6 +70,47 @@ pub async fn a_check_that_was_cut_short_is_gone_on_with(floor: &Floor) {
     assert_eq!(done.started_at, left.started_at);
 }
 
+/// Killed half-way, by the kernel's word; the service that is there next finds the rest.
+pub async fn a_check_whose_process_was_killed_is_gone_on_with_by_another(floor: &Floor) {
+    const WORK_ORDERS: i64 = 100;
+    const EACH: i64 = 2_500;
+    let yes = if floor.environment().0 == "DATABASE_URL" { "true" } else { "1" };
+    floor
+        .sql(&format!(
+            "insert into work_orders (work_order, planned_quantity, barcode_policy, status, input_quantity,
+                 output_quantity, scrap_quantity, seq, fence, stamp, revision, barcode_counted, created_at, updated_at)
+             with recursive w(w) as (select 1 union all select w + 1 from w where w < {WORK_ORDERS})
+             select 'K' || (w + 1000), 0, 'once', 'in_progress', {EACH}, 0, 0, {EACH}, 1, 1, 1, {yes},
+                 '2026-01-03T08:00:00.000Z', '2026-01-03T08:00:00.000Z' from w;
+             insert into update_log (request_id, work_order, seq, counter, action, quantity, delta, before, after,
+                 fence, work_order_status, remaining, recorded_at, recorded_by, outcome, rendering)
+             with recursive w(w) as (select 1 union all select w + 1 from w where w < {WORK_ORDERS}),
+                 n(n) as (select 1 union all select n + 1 from n where n < {EACH})
+             select 'K' || (w + 1000) || '-' || n, 'K' || (w + 1000), n, 'input', 'scan', 1, 1, n - 1, n, 1,
+                 'in_progress', 0, '2026-01-03T08:00:00.000Z', 'test', 'counted', 1 from w cross join n"
+        ))
+        .await;
+    let mut killed = crate::commands::start(floor, &["check", "--full"]);
+    let half_way = crate::stage::eventually("a part of it is read", crate::stage::SOON, async || {
+        let check = floor.consistency.unfinished_checks().await.unwrap().pop()?;
+        (check.work_orders_read > 0).then_some(check)
+    })
+    .await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let left = floor.consistency.check(&half_way.check_id).await.unwrap().unwrap();
+    assert_eq!(left.state, CheckState::Running, "it was killed before its end: {left:?}");
+    // The dead one's turn has to run out first.
+    floor.sql("update consistency_lease set expires_at = '2026-01-03T08:00:00.000Z'").await;
+    let _service = floor.setup().start().await;
+    let done = crate::stage::eventually("the service goes on with it", crate::stage::SOON, async || {
+        floor.consistency.check(&half_way.check_id).await.unwrap().filter(|check| check.state.is_over())
+    })
+    .await;
+    assert_eq!((done.state, done.error.as_deref()), (CheckState::Good, None));
+    assert_eq!((done.work_orders_read, done.rows_read), (WORK_ORDERS, WORK_ORDERS * EACH), "each once: {done:?}");
+}
+
 pub async fn a_recent_check_reads_what_has_changed(floor: &Floor) {
     let (old, new) = (floor.work_order(BarcodePolicy::Once).await, floor.work_order(BarcodePolicy::Once).await);
     assert_eq!(floor.check(Range::Recent, None).await.check.work_orders_read, 2, "there was no good one before");
