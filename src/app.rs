@@ -1,5 +1,6 @@
 //! How the parts are put together, watched, and stopped.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,15 +13,23 @@ use uuid::Uuid;
 
 use crate::config::{self, Config, Deployment};
 use crate::counting::{self, Committer, Panicked};
+use crate::domain::alarm::Alarm;
+use crate::domain::channel::Channel;
+use crate::domain::consistency::Range;
 use crate::domain::ids::Owner;
+use crate::domain::time::Timestamp;
 use crate::http::{self, Http};
-use crate::lease::Lease;
 use crate::lease::local::LocalLease;
 use crate::lease::redis::{BadUrl, RedisLease, RedisLeaseConfig};
 use crate::lease::row_lock::RowsAlone;
+use crate::lease::{Health, Lease};
+use crate::monitor::alarms::watch::{self, Replica, Watch};
+use crate::monitor::alarms::{Alarms, Channels, wording};
 use crate::monitor::repair::NotRepaired;
+use crate::monitor::robots::{BadAddress, Robot, reach};
 use crate::monitor::{self, Monitor, NotAsked};
 use crate::schedule::Schedule;
+use crate::store::alarms::{AlarmStore, ChannelLine};
 use crate::store::consistency::ConsistencyStore;
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::SqliteStore;
@@ -34,6 +43,9 @@ const LINGER: Duration = Duration::from_secs(1);
 const LAST_COMMITS: Duration = Duration::from_secs(2);
 /// How long the monitor may take to leave a check.
 const MONITOR_STOPS: Duration = Duration::from_secs(2);
+
+/// How much later than it was due a check may end, unless it still gets on.
+const CHECK_LATE: Duration = Duration::from_secs(15 * 60);
 
 /// Why the service can't start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +61,16 @@ pub enum Failure {
     Redis(#[from] BadUrl),
     /// The address can't be listened on.
     #[error("can't listen on {0}: {1}")]
-    Listen(std::net::SocketAddr, #[source] std::io::Error),
+    Listen(SocketAddr, #[source] std::io::Error),
     /// Signals can't be heard.
     #[error("signals can't be heard")]
     Signals(#[source] std::io::Error),
+    /// A channel of alarms can't be used.
+    #[error(transparent)]
+    Channel(#[from] BadAddress),
+    /// There is no such channel.
+    #[error("there is no alarm channel {0:?}; there are: {1}")]
+    NoSuchChannel(String, String),
     /// The committer died: a half-dead process must not serve.
     #[error(transparent)]
     Panicked(#[from] Panicked),
@@ -75,16 +93,19 @@ impl Failure {
     #[must_use]
     pub fn is_wrong_usage(&self) -> bool {
         match self {
-            Self::Redis(_) | Self::Postgres(postgres::StartError::BadUrl(_)) => true,
-            Self::Folder(_)
+            Self::Redis(_)
+            | Self::Postgres(postgres::StartError::BadUrl(_))
+            | Self::Channel(_)
+            | Self::NoSuchChannel(..) => true,
+            Self::Store(_)
+            | Self::NotAsked(_)
+            | Self::NotRepaired(_)
+            | Self::Folder(_)
             | Self::Postgres(_)
             | Self::Listen(..)
             | Self::Signals(_)
             | Self::Panicked(_)
-            | Self::NotMigrated
-            | Self::Store(_)
-            | Self::NotAsked(_)
-            | Self::NotRepaired(_) => false,
+            | Self::NotMigrated => false,
         }
     }
 }
@@ -107,18 +128,9 @@ pub async fn migrate(deployment: Deployment) -> Result<(), Failure> {
 /// # Errors
 /// See [`Failure`].
 pub async fn monitor(deployment: &Deployment) -> Result<Monitor, Failure> {
-    let store: Arc<dyn ConsistencyStore> = match deployment {
-        Deployment::Embedded { data } => Arc::new(SqliteStore::open(data).await?),
-        Deployment::Shared { database_url, .. } => {
-            let store = PostgresStore::open(database_url).await?;
-            if !store.ready().await?.migrated {
-                return Err(Failure::NotMigrated);
-            }
-            Arc::new(store)
-        }
-    };
+    let Beside { consistency, .. } = Beside::open(deployment).await?;
     let settings = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
-    Ok(Monitor::new(store, Arc::new(Metrics::new()), Uuid::now_v7().to_string(), settings))
+    Ok(Monitor::new(consistency, Arc::new(Metrics::new()), Uuid::now_v7().to_string(), settings))
 }
 
 /// Runs the service until SIGTERM or SIGINT.
@@ -142,6 +154,7 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     if config.access == config::Access::Open {
         warn!("SCANFENCE_ACCESS=open: whoever reaches this service may do everything");
     }
+    let robots = robots(&config.alarms.channels)?;
     let owner = Owner::named(&Uuid::now_v7().to_string());
     let metrics = Arc::new(Metrics::new());
     let parts = Parts::open(&config.deployment, owner.clone(), &metrics).await?;
@@ -159,16 +172,25 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     };
     let (mut committer, intake) =
         Committer::start(Arc::clone(&parts.store), Arc::clone(&parts.lease), Arc::clone(&metrics), settings);
-    let http = Http::new(
-        Arc::new(intake),
-        Arc::clone(&parts.store),
-        Arc::clone(&parts.lease),
-        Arc::clone(&monitor),
-        metrics,
-        access(config.access),
-        limits(&config),
+    let channels = Arc::new(Channels::default());
+    let watch = watch(&config, &parts, robots.clone(), &metrics, listener.local_addr().ok());
+    let alarms = Alarms::start(
+        watch,
+        Arc::clone(&parts.alarms),
+        &robots,
+        Arc::clone(&channels),
+        Arc::clone(&metrics),
         stop.clone(),
     );
+    let answering = http::Parts {
+        counter: Arc::new(intake),
+        store: Arc::clone(&parts.store),
+        lease: Arc::clone(&parts.lease),
+        channels,
+        monitor: Arc::clone(&monitor),
+        metrics,
+    };
+    let http = Http::new(answering, access(config.access), limits(&config), stop.clone());
     info!(
         address = %listener.local_addr().unwrap_or(config.listen),
         deployment = parts.name,
@@ -193,7 +215,8 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     let left = config.shutdown_grace.saturating_sub(begun.elapsed()).max(LAST_COMMITS);
     committer.stop(left).await?;
     // A page is read in less; what is left of a check is another process's to go on with.
-    match tokio::time::timeout(MONITOR_STOPS, watching).await {
+    let (checked, ()) = tokio::join!(tokio::time::timeout(MONITOR_STOPS, watching), alarms.stopped());
+    match checked {
         Ok(Ok(())) => {}
         Ok(Err(panic)) => error!(%panic, "the monitor had died"),
         Err(_) => warn!("the monitor did not stop in time"),
@@ -203,10 +226,126 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     Ok(())
 }
 
+/// What a channel's receiver made of a test message.
+#[derive(Debug)]
+pub struct Tested {
+    /// Whether it took it.
+    pub delivered: bool,
+    /// What it said, or why there is no answer.
+    pub said: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Sends a real message to one channel, without outbox and without retries.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn test_alarm(channels: &[Channel], channel: &str) -> Result<Tested, Failure> {
+    let mut robots = robots(channels)?;
+    let Some(at) = robots.iter().position(|robot| robot.channel().name == channel) else {
+        let names: Vec<&str> = robots.iter().map(|robot| robot.channel().name.as_str()).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return Err(Failure::NoSuchChannel(channel.to_owned(), names));
+    };
+    let robot = robots.swap_remove(at);
+    let now = now();
+    let letter = wording::test_letter(channel, &Uuid::now_v7().to_string(), robot.channel().language, now);
+    let begun = Instant::now();
+    let (delivered, said) = match robot.send(&letter, now).await {
+        Ok(taken) => (true, taken.said),
+        Err(refused) => (false, refused.why),
+    };
+    Ok(Tested { delivered, said, took: begun.elapsed() })
+}
+
+/// The open alarms, and how the channels do.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn alarms(deployment: &Deployment) -> Result<(Vec<Alarm>, Vec<ChannelLine>), Failure> {
+    let Beside { alarms, .. } = Beside::open(deployment).await?;
+    Ok((alarms.open_alarms().await?, alarms.lines().await?))
+}
+
+fn robots(channels: &[Channel]) -> Result<Vec<Arc<Robot>>, BadAddress> {
+    channels.iter().map(|channel| Robot::new(channel.clone(), reach::system()).map(Arc::new)).collect()
+}
+
+fn watch(
+    config: &Config,
+    parts: &Parts,
+    robots: Vec<Arc<Robot>>,
+    metrics: &Arc<Metrics>,
+    address: Option<SocketAddr>,
+) -> Watch {
+    let lease = Arc::clone(&parts.lease);
+    let settings = &config.alarms;
+    Watch::new(
+        Arc::clone(&parts.alarms),
+        robots,
+        Arc::clone(metrics),
+        watch::Settings {
+            after: settings.after,
+            duplicates: i64::try_from(settings.duplicates).unwrap_or(i64::MAX),
+            duplicates_within: settings.duplicates_within,
+            due: vec![
+                (Range::Recent.word(), overdue_after(&config.monitor.check_recent)),
+                (Range::Full.word(), overdue_after(&config.monitor.check_full)),
+            ],
+        },
+        Replica { holder: parts.lease.owner().to_string(), name: place(address) },
+        Box::new(move || lease.health() == Health::Away),
+        now(),
+    )
+}
+
+/// When a check that was to follow the last one is overdue.
+fn overdue_after(schedule: &Schedule) -> watch::Due {
+    let schedule = schedule.clone();
+    Arc::new(move |last| Some(schedule.next_after(last)?.later(CHECK_LATE)))
+}
+
+/// Where this process is, for people: the machine, and the port that it listens on.
+fn place(address: Option<SocketAddr>) -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let machine = if machine.trim().is_empty() { "localhost" } else { machine.trim() };
+    address.map_or_else(|| machine.to_owned(), |address| format!("{machine}:{}", address.port()))
+}
+
+fn now() -> Timestamp {
+    Timestamp::cut(chrono::Utc::now()).expect("the clock stands between the years 1 and 9999")
+}
+
+/// The store as a command has it that works beside a service.
+struct Beside {
+    consistency: Arc<dyn ConsistencyStore>,
+    alarms: Arc<dyn AlarmStore>,
+}
+
+impl Beside {
+    async fn open(deployment: &Deployment) -> Result<Self, Failure> {
+        match deployment {
+            Deployment::Embedded { data } => {
+                let store = Arc::new(SqliteStore::open(data).await?);
+                Ok(Self { consistency: store.clone(), alarms: store })
+            }
+            Deployment::Shared { database_url, .. } => {
+                let store = Arc::new(PostgresStore::open(database_url).await?);
+                if !store.ready().await?.migrated {
+                    return Err(Failure::NotMigrated);
+                }
+                Ok(Self { consistency: store.clone(), alarms: store })
+            }
+        }
+    }
+}
+
 /// Store and lease of one deployment.
 struct Parts {
     name: &'static str,
     store: Arc<dyn Store>,
+    alarms: Arc<dyn AlarmStore>,
     consistency: Arc<dyn ConsistencyStore>,
     lease: Arc<dyn Lease>,
     /// Held for as long as this process serves from the folder.
@@ -224,7 +363,14 @@ impl Parts {
                     None => Arc::new(RowsAlone::new(owner)),
                     Some(redis) => RedisLease::start(redis_lease(redis), owner, Arc::clone(metrics))?,
                 };
-                Ok(Self { name: "shared", consistency: store.clone(), store, lease, _lock: None })
+                Ok(Self {
+                    name: "shared",
+                    alarms: store.clone(),
+                    consistency: store.clone(),
+                    store,
+                    lease,
+                    _lock: None,
+                })
             }
         }
     }
@@ -234,7 +380,14 @@ impl Parts {
         folder::migrate(data).await?;
         let store = Arc::new(SqliteStore::open(data).await?);
         let lease = Arc::new(LocalLease::new(owner));
-        Ok(Self { name: "embedded", consistency: store.clone(), store, lease, _lock: Some(lock) })
+        Ok(Self {
+            name: "embedded",
+            alarms: store.clone(),
+            consistency: store.clone(),
+            store,
+            lease,
+            _lock: Some(lock),
+        })
     }
 
     async fn close(self) {

@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the binary, and with what it exits.
 
+mod alarms;
 mod consistency;
 
 use std::io::Write as _;
@@ -53,6 +54,13 @@ pub fn run() -> ExitCode {
             let asked = consistency::repair_ask(asked);
             with_runtime(&config, async |config| consistency::repair(config.deployment, asked, output).await)
         }
+        Some(("alarms", asked)) => match asked.subcommand() {
+            Some((_, test)) => {
+                let channel = alarms::channel_of(test);
+                with_runtime(&config, async |config| alarms::test(config, &channel, output).await)
+            }
+            None => with_runtime(&config, async |config| alarms::show(config, output).await),
+        },
         _ => with_runtime(&config, async |config| {
             app::serve(config).await?;
             Ok(ExitCode::SUCCESS)
@@ -86,6 +94,7 @@ fn command() -> Command {
         .subcommand(Command::new("migrate").about("Makes the tables or brings them up to date, and ends"))
         .subcommand(consistency::check_command())
         .subcommand(consistency::repair_command())
+        .subcommand(alarms::command())
         .subcommand(Command::new("config").about("Prints the settings in force, secrets hidden"))
         .subcommand(Command::new("version").about("Prints the version"))
 }

@@ -9,9 +9,11 @@
 //! - [`store`]: the tables and the guarded write that decides; on SQLite and PostgreSQL.
 //! - [`domain`]: the rules, as pure functions.
 //!
-//! Beside it: [`monitor`], which proves that the log explains the quantities, and repairs.
+//! Beside it: [`monitor`], which proves that the log explains the quantities, repairs, and
+//! tells people what is wrong.
 //!
-//! And around it: [`config`] (settings), [`schedule`] (when something is due), [`telemetry`] (metrics and log), [`app`] (how the
+//! And around it: [`config`] (settings), [`schedule`] (when something is due), [`telemetry`]
+//! (metrics and log), [`app`] (how the
 //! parts are put together and stopped), [`cli`] (the command line).
 
 pub mod app;

@@ -52,6 +52,14 @@ pub struct Metrics {
     pub check_rows: Counter,
     /// Findings that are open.
     pub findings_open: Gauge,
+    /// Open alarms, as the replica that has the turn sees them.
+    alarms_open: Family<KindLabel, Gauge>,
+    /// Attempts to bring an alarm's message to a channel, and messages given up.
+    alarm_messages: Family<MessageLabels, Counter>,
+    /// Messages that wait for a channel.
+    alarm_waiting: Family<ChannelLabel, Gauge>,
+    /// 1 while a channel's last attempt failed.
+    alarm_channel_failing: Family<ChannelLabel, Gauge>,
 }
 
 /// Labels of [`Metrics::updates`].
@@ -113,6 +121,30 @@ pub struct RangeLabel {
     pub range: &'static str,
 }
 
+/// Label of [`Metrics::alarms_open`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    /// The kind of alarm.
+    kind: &'static str,
+}
+
+/// Labels of [`Metrics::alarm_messages`]. Channels are named by the configuration, so
+/// there are only so many.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MessageLabels {
+    /// The channel's name.
+    channel: String,
+    /// `delivered`, `failed` or `dropped`.
+    outcome: &'static str,
+}
+
+/// Label of what there is one of per channel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelLabel {
+    /// The channel's name.
+    channel: String,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -142,6 +174,10 @@ impl Metrics {
             check_durations: Family::new_with_constructor(|| Histogram::new(MINUTES)),
             check_rows: Counter::default(),
             findings_open: Gauge::default(),
+            alarms_open: Family::default(),
+            alarm_messages: Family::default(),
+            alarm_waiting: Family::default(),
+            alarm_channel_failing: Family::default(),
         };
         let r = &mut all.registry;
         r.register("updates", "New updates in the log, by action, outcome and refusal code", all.updates.clone());
@@ -184,6 +220,18 @@ impl Metrics {
                 drop(all.checks.get_or_create(&CheckLabels { range, result }));
             }
         }
+        r.register("alarms_open", "Open alarms, as the replica sees them that has the turn", all.alarms_open.clone());
+        r.register(
+            "alarm_messages",
+            "Attempts to bring messages of alarms to a channel, and messages given up",
+            all.alarm_messages.clone(),
+        );
+        r.register("alarm_waiting", "Messages of alarms that wait for a channel", all.alarm_waiting.clone());
+        r.register(
+            "alarm_channel_failing",
+            "1 while the last attempt to reach the channel failed",
+            all.alarm_channel_failing.clone(),
+        );
         for event in ["granted", "busy", "lost", "broken", "handed_over"] {
             // From 0, so that an alarm on it sees the first one rise.
             drop(all.leases.get_or_create(&LeaseLabel { event }));
@@ -211,6 +259,29 @@ impl Metrics {
         self.checks.get_or_create(&CheckLabels { range, result }).inc();
         self.check_durations.get_or_create(&RangeLabel { range }).observe(took.as_secs_f64());
         self.check_rows.inc_by(rows.unsigned_abs());
+    }
+
+    /// Notes how many alarms of a kind are open.
+    pub fn alarms_open(&self, kind: &'static str, open: usize) {
+        self.alarms_open.get_or_create(&KindLabel { kind }).set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Notes an attempt to bring a message to a channel: `delivered` or `failed`.
+    pub fn alarm_message(&self, channel: &str, outcome: &'static str) {
+        self.alarm_messages.get_or_create(&MessageLabels { channel: channel.to_owned(), outcome }).inc();
+    }
+
+    /// Notes messages that were given up.
+    pub fn alarm_messages_dropped(&self, channel: &str, dropped: i64) {
+        let labels = MessageLabels { channel: channel.to_owned(), outcome: "dropped" };
+        self.alarm_messages.get_or_create(&labels).inc_by(u64::try_from(dropped).unwrap_or_default());
+    }
+
+    /// Notes how a channel does.
+    pub fn alarm_channel(&self, channel: &str, waiting: i64, failing: bool) {
+        let label = ChannelLabel { channel: channel.to_owned() };
+        self.alarm_waiting.get_or_create(&label).set(waiting);
+        self.alarm_channel_failing.get_or_create(&label).set(failing.into());
     }
 
     /// Notes a call to the store.

@@ -42,6 +42,7 @@ use self::problem::{Code, Problem};
 use crate::counting::Counter;
 use crate::lease::Lease;
 use crate::monitor::Monitor;
+use crate::monitor::alarms::Channels;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -99,6 +100,7 @@ pub struct Http {
     store: Arc<dyn Store>,
     lease: Arc<dyn Lease>,
     monitor: Arc<Monitor>,
+    channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     access: Access,
     limits: Limits,
@@ -150,25 +152,33 @@ impl Default for Limits {
     }
 }
 
+/// The parts that the HTTP layer answers from.
+pub struct Parts {
+    /// Counts scans.
+    pub counter: Arc<dyn Counter>,
+    /// Work orders and updates.
+    pub store: Arc<dyn Store>,
+    /// Who works on what.
+    pub lease: Arc<dyn Lease>,
+    /// Checks and repairs.
+    pub monitor: Arc<Monitor>,
+    /// How the channels of alarms do.
+    pub channels: Arc<Channels>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+}
+
 impl Http {
     /// The HTTP layer over these parts; `stop` is cancelled when the service is to stop.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "each is a part or a limit, named once, at start")]
-    pub fn new(
-        counter: Arc<dyn Counter>,
-        store: Arc<dyn Store>,
-        lease: Arc<dyn Lease>,
-        monitor: Arc<Monitor>,
-        metrics: Arc<Metrics>,
-        access: Access,
-        limits: Limits,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
+    pub fn new(parts: Parts, access: Access, limits: Limits, stop: CancellationToken) -> Arc<Self> {
+        let Parts { counter, store, lease, monitor, channels, metrics } = parts;
         Arc::new(Self {
             counter,
             store,
             lease,
             monitor,
+            channels,
             metrics,
             access,
             limits,

@@ -6,6 +6,7 @@
 //! tables, are run by the same tests. What the monitor asks of them is a trait of its own,
 //! in [`consistency`].
 
+pub mod alarms;
 pub mod connections;
 pub mod consistency;
 pub mod postgres;

@@ -6,9 +6,10 @@
 //! back as one JSON text each: a batch of any size is the same few statements.
 //!
 //! In reading order: [`SqliteStore`]; [`folder`], where the file lies and who may use
-//! it; `statements`, all SQL text; `consistency`, the monitor's part, with its SQL in
-//! `consistency_statements`; `errors`, what SQLite's codes mean for a caller.
+//! it; `statements`, the SQL text of counting; `consistency`, the monitor's part, with its
+//! SQL in `consistency_statements`; `alarms`, likewise; `errors`, what SQLite's codes mean for a caller.
 
+mod alarms;
 mod consistency;
 mod consistency_statements;
 mod errors;

@@ -22,7 +22,8 @@ use tower::ServiceExt as _;
 use self::no_drift::NoDrift;
 use self::shop::Shop;
 use super::access::{Access, Peer};
-use super::{Http, Limits, router};
+use super::{Http, Limits, Parts, router};
+use crate::monitor::alarms::Channels;
 use crate::monitor::{self, Monitor};
 use crate::schedule::Schedule;
 use crate::telemetry::Metrics;
@@ -53,9 +54,11 @@ impl Service {
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
         let (counter, store, lease) = (Arc::clone(&shop), Arc::clone(&shop), Arc::clone(&shop));
+        let channels = Arc::new(Channels::default());
         let off = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
         let monitor = Arc::new(Monitor::new(Arc::new(NoDrift), Arc::clone(&metrics), "test".to_owned(), off));
-        let http = Http::new(counter, store, lease, monitor, metrics, access, limits, stop.clone());
+        let parts = Parts { counter, store, lease, monitor, channels, metrics };
+        let http = Http::new(parts, access, limits, stop.clone());
         Self { shop, routes: router(Arc::clone(&http)), http, stop }
     }
 

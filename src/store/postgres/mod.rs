@@ -3,6 +3,7 @@
 //! The statements stand in the `.sql` files beside this one; here they are given their
 //! values, and what the server says is turned into [`StoreError`].
 
+mod alarms;
 mod columns;
 mod connect;
 mod consistency;
