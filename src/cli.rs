@@ -1,5 +1,8 @@
 //! The command line: what can be asked of the binary, and with what it exits.
 
+mod alarms;
+mod consistency;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -14,6 +17,7 @@ use crate::telemetry;
 /// Exit codes (contract, section 9).
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
+const DRIFT: u8 = 3;
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
@@ -31,10 +35,36 @@ pub fn run() -> ExitCode {
         Ok(config) => config,
         Err(problem) => return wrong_usage(&problem),
     };
-    match matches.subcommand_name() {
-        Some("config") => print_config(&settings, output),
-        Some("migrate") => with_runtime(&config, |config| app::migrate(config.deployment)),
-        _ => with_runtime(&config, app::serve),
+    match matches.subcommand() {
+        Some(("config", _)) => print_config(&settings, output),
+        Some(("migrate", _)) => with_runtime(&config, async |config| {
+            app::migrate(config.deployment).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Some(("check", asked)) => match consistency::CheckAsk::of(asked) {
+            Ok(asked) => {
+                with_runtime(&config, async |config| consistency::check(config.deployment, asked, output).await)
+            }
+            Err(problem) => {
+                eprintln!("scanfence: {problem}");
+                ExitCode::from(WRONG_USAGE)
+            }
+        },
+        Some(("repair", asked)) => {
+            let asked = consistency::repair_ask(asked);
+            with_runtime(&config, async |config| consistency::repair(config.deployment, asked, output).await)
+        }
+        Some(("alarms", asked)) => match asked.subcommand() {
+            Some((_, test)) => {
+                let channel = alarms::channel_of(test);
+                with_runtime(&config, async |config| alarms::test(config, &channel, output).await)
+            }
+            None => with_runtime(&config, async |config| alarms::show(config, output).await),
+        },
+        _ => with_runtime(&config, async |config| {
+            app::serve(config).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
     }
 }
 
@@ -62,6 +92,9 @@ fn command() -> Command {
         )
         .subcommand(Command::new("serve").about("Runs the service; embedded unless DATABASE_URL is set"))
         .subcommand(Command::new("migrate").about("Makes the tables or brings them up to date, and ends"))
+        .subcommand(consistency::check_command())
+        .subcommand(consistency::repair_command())
+        .subcommand(alarms::command())
         .subcommand(Command::new("config").about("Prints the settings in force, secrets hidden"))
         .subcommand(Command::new("version").about("Prints the version"))
 }
@@ -71,7 +104,7 @@ fn wrong_usage(problem: &BadConfig) -> ExitCode {
     ExitCode::from(WRONG_USAGE)
 }
 
-fn with_runtime<F: Future<Output = Result<(), Failure>>>(config: &Config, work: impl FnOnce(Config) -> F) -> ExitCode {
+fn with_runtime(config: &Config, work: impl AsyncFnOnce(Config) -> Result<ExitCode, Failure>) -> ExitCode {
     if let Err(problem) = telemetry::start_log(config.log_format, &config.log_filter) {
         eprintln!("scanfence: RUST_LOG: {problem}");
         return ExitCode::from(WRONG_USAGE);
@@ -87,7 +120,7 @@ fn with_runtime<F: Future<Output = Result<(), Failure>>>(config: &Config, work: 
     // A task that still waits for a server that will not answer must not keep the process.
     runtime.shutdown_background();
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(problem) => {
             error!(cause = telemetry::causes(&problem), "{problem}");
             ExitCode::from(if problem.is_wrong_usage() { WRONG_USAGE } else { FAILED })

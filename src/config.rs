@@ -1,6 +1,6 @@
 //! The configuration: flags over environment over file, each setting in one table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches};
 use url::Url;
+
+use crate::domain::channel::Channel;
+use crate::domain::consistency::Kind;
+use crate::schedule::{Schedule, Zone};
 
 /// One setting, as flag, environment variable and key of the file.
 #[derive(Debug)]
@@ -64,7 +68,48 @@ pub const SETTINGS: &[Setting] = &[
         Some("5000"),
         "most scans that wait for one work order",
     ),
+    setting(
+        "check-recent",
+        "SCANFENCE_CHECK_RECENT",
+        Some("5m"),
+        "when changed work orders are checked: an interval, a cron expression, or off",
+    ),
+    setting(
+        "check-full",
+        "SCANFENCE_CHECK_FULL",
+        Some("0 3 * * *"),
+        "when all work orders are checked: an interval, a cron expression, or off",
+    ),
+    setting("time-zone", "SCANFENCE_TIME_ZONE", Some("local"), "time zone of cron expressions, such as Asia/Shanghai"),
+    setting(
+        "repair-automatically",
+        "SCANFENCE_REPAIR_AUTOMATICALLY",
+        None,
+        "kinds of findings that are repaired without being asked: quantity, status, seq, fence, claim",
+    ),
+    secret("alarm-channels", "SCANFENCE_ALARM_CHANNELS", "who is told of alarms: [[alarm_channels]] tables, or JSON"),
+    setting(
+        "alarm-after",
+        "SCANFENCE_ALARM_AFTER",
+        Some("1m"),
+        "how long Redis or the database may be away before an alarm",
+    ),
+    setting(
+        "alarm-duplicates",
+        "SCANFENCE_ALARM_DUPLICATES",
+        Some("20"),
+        "so many refused duplicates at one station raise an alarm",
+    ),
+    setting(
+        "alarm-duplicates-within",
+        "SCANFENCE_ALARM_DUPLICATES_WITHIN",
+        Some("1m"),
+        "the time within which they are counted",
+    ),
 ];
+
+/// The kinds of findings that the log alone can set right.
+const SAFE_KINDS: [Kind; 5] = [Kind::Quantity, Kind::Status, Kind::Seq, Kind::Fence, Kind::Claim];
 
 /// The shortest lease: three renewals and two time limits of a Redis call must fit in.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
@@ -90,6 +135,34 @@ pub struct Config {
     pub queue: usize,
     /// Most scans that wait for one work order.
     pub queue_per_work_order: usize,
+    /// What the monitor does by itself.
+    pub monitor: Monitor,
+    /// What raises an alarm, and who is told.
+    pub alarms: Alarms,
+}
+
+/// What the monitor does by itself.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// When changed work orders are checked.
+    pub check_recent: Schedule,
+    /// When all are checked.
+    pub check_full: Schedule,
+    /// Kinds of findings that are repaired without being asked.
+    pub repair: Vec<Kind>,
+}
+
+/// What raises an alarm, and who is told.
+#[derive(Clone, Debug)]
+pub struct Alarms {
+    /// Who is told.
+    pub channels: Vec<Channel>,
+    /// How long Redis or the database may be away.
+    pub after: Duration,
+    /// So many refused duplicates at one station are too many.
+    pub duplicates: usize,
+    /// Within this time.
+    pub duplicates_within: Duration,
 }
 
 /// The two deployments.
@@ -347,6 +420,13 @@ impl Settings {
             },
             queue: self.count("queue")?,
             queue_per_work_order: self.count("queue-per-work-order")?,
+            monitor: self.monitor()?,
+            alarms: Alarms {
+                channels: self.channels()?,
+                after: self.duration("alarm-after")?,
+                duplicates: self.count("alarm-duplicates")?,
+                duplicates_within: self.duration("alarm-duplicates-within")?,
+            },
         };
         if config.access == Access::Keys && !config.listen.ip().is_loopback() {
             return Err(BadConfig::Together(format!(
@@ -356,6 +436,27 @@ impl Settings {
             )));
         }
         Ok(config)
+    }
+
+    fn monitor(&self) -> Result<Monitor, BadConfig> {
+        let zone = self.parsed("time-zone", Zone::parse)?;
+        Ok(Monitor {
+            check_recent: self.parsed("check-recent", |text| Schedule::parse(text, zone))?,
+            check_full: self.parsed("check-full", |text| Schedule::parse(text, zone))?,
+            repair: self.parsed("repair-automatically", safe_kinds)?,
+        })
+    }
+
+    /// What is wrong with them is told without their text, which is full of secrets.
+    fn channels(&self) -> Result<Vec<Channel>, BadConfig> {
+        let Some(given) = self.0.get(CHANNELS) else { return Ok(Vec::new()) };
+        let bad = |problem: String| BadConfig::Together(format!("alarm-channels (from {}): {problem}", given.source));
+        let channels = read_channels(&given.value).map_err(bad)?;
+        let mut names = BTreeSet::new();
+        match channels.iter().find(|channel| !names.insert(&channel.name)) {
+            Some(twice) => Err(bad(format!("two channels are named {}", twice.name))),
+            None => Ok(channels),
+        }
     }
 
     fn text(&self, name: &'static str) -> Option<String> {
@@ -413,6 +514,16 @@ impl Settings {
     }
 }
 
+/// A list of kinds, all of them safe to repair.
+fn safe_kinds(text: &str) -> Result<Vec<Kind>, String> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let kind = |word| SAFE_KINDS.into_iter().find(|kind| kind.word() == word);
+    words.map(kind).collect::<Option<_>>().ok_or_else(|| {
+        let safe: Vec<_> = SAFE_KINDS.into_iter().map(Kind::word).collect();
+        format!("must be a list of {}", safe.join(", "))
+    })
+}
+
 /// An address and a port; `localhost` is the IPv4 loopback address.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let ip = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
@@ -445,11 +556,32 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, BadConfig> {
         let text = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Array(tables) if name == CHANNELS => {
+                serde_json::to_string(&tables).map_err(|error| unreadable(error.to_string()))?
+            }
             _ => return Err(unreadable(format!("{key} must be a text or a whole number"))),
         };
         file.insert(name, text);
     }
     Ok(file)
+}
+
+/// The setting that is a list of tables.
+const CHANNELS: &str = "alarm-channels";
+
+/// Channels as a JSON list, or as the TOML tables of the file.
+fn read_channels(text: &str) -> Result<Vec<Channel>, String> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Tables {
+        alarm_channels: Vec<Channel>,
+    }
+    let is_json = text.trim_start().strip_prefix('[').is_some_and(|rest| !rest.starts_with('['));
+    match is_json {
+        true => serde_json::from_str(text).map_err(|error| error.to_string()),
+        // Its whole text would show the line that is wrong.
+        false => toml::from_str(text).map(|tables: Tables| tables.alarm_channels).map_err(|e| e.message().to_owned()),
+    }
 }
 
 /// An address without its password.
@@ -508,6 +640,9 @@ mod tests {
             (vec!["--access", "all"], "keys or open"),
             (vec!["--max-body", "1GB"], "max-body"),
             (vec!["--queue", "0"], "queue"),
+            (vec!["--check-full", "at night"], "check-full"),
+            (vec!["--time-zone", "Mars/Olympus"], "time-zone"),
+            (vec!["--repair-automatically", "quantity,gap"], "quantity, status"),
             (vec!["--log-filter", "=x=y"], "log-filter"),
             (vec!["--redis-url", "redis://h"], "without DATABASE_URL"),
             (vec!["--listen", "0.0.0.0:8080"], "SCANFENCE_ACCESS=open"),
@@ -542,5 +677,52 @@ mod tests {
         let twice = gather(&[], &[("DATABASE_URL_FILE", file), ("DATABASE_URL", "postgres://h")]);
         assert_eq!(twice.unwrap_err(), BadConfig::SecretTwice("DATABASE_URL"));
         assert_eq!(hide("no url at all: secret"), "***");
+    }
+
+    #[test]
+    fn alarm_channels_come_from_tables_of_the_file_or_from_one_variable() {
+        const TOML: &str = r#"
+            [[alarm_channels]]
+            name = "line-3"
+            kind = "dingtalk"
+            url = "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"
+            secret = "TOKEN"
+            alarms = ["drift"]
+
+            [[alarm_channels]]
+            name = "night"
+            kind = "mail"
+            url = "smtps://mail.example"
+            from = "scanfence@plant.example"
+            to = ["shift@plant.example"]
+            "#;
+        const JSON: &str = r#"[{"name":"line-3","kind":"wecom","url":"https://w.example/send?key=TOKEN"}]"#;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("scanfence.toml");
+        std::fs::write(&file, format!("queue = 7\n{TOML}")).unwrap();
+        let file = file.to_str().unwrap();
+        let names = |config: Config| config.alarms.channels.into_iter().map(|c| c.name).collect::<Vec<_>>();
+        assert_eq!(names(read(&["--config", file], &[]).unwrap()), ["line-3", "night"]);
+        assert_eq!(names(read(&[], &[("SCANFENCE_ALARM_CHANNELS", TOML)]).unwrap()), ["line-3", "night"]);
+        assert_eq!(names(read(&["--config", file], &[("SCANFENCE_ALARM_CHANNELS", JSON)]).unwrap()), ["line-3"]);
+        assert!(names(read(&[], &[]).unwrap()).is_empty());
+        let settings = gather(&["--config", file], &[]).unwrap();
+        assert!(!format!("{:?} {:?}", settings.shown(), settings.read()).contains("TOKEN"));
+    }
+
+    #[test]
+    fn alarm_channels_that_are_none_are_refused_without_their_secrets() {
+        let twice = r#"{"name":"a","kind":"wecom","url":"https://w.example/send?key=TOKEN"}"#;
+        for (text, part) in [
+            (format!("[{twice},{twice}]"), "two channels are named a"),
+            (r#"[{"name":"a","kind":"wecom","url":"https://w.example","secret":"TOKEN"}]"#.into(), "key in its url"),
+            (r#"[{"name":"a","kind":"wecom","url":"https://w.example?key=TOKEN","x":1}]"#.into(), "unknown field `x`"),
+            ("[[alarm_channels]]\nname = \"a\"\nkind = \"wecom\"\nurl = \"TOKEN\"".into(), "url"),
+            ("[[alarm_channels]]\nurl = TOKEN".into(), "alarm-channels"),
+            ("TOKEN".into(), "alarm-channels"),
+        ] {
+            let problem = read(&[], &[("SCANFENCE_ALARM_CHANNELS", &text)]).unwrap_err().to_string();
+            assert!(problem.contains(part) && !problem.contains("TOKEN"), "{text}: {problem}");
+        }
     }
 }

@@ -9,7 +9,11 @@
 //! - [`store`]: the tables and the guarded write that decides; on SQLite and PostgreSQL.
 //! - [`domain`]: the rules, as pure functions.
 //!
-//! And around it: [`config`] (settings), [`telemetry`] (metrics and log), [`app`] (how the
+//! Beside it: [`monitor`], which proves that the log explains the quantities, repairs, and
+//! tells people what is wrong.
+//!
+//! And around it: [`config`] (settings), [`schedule`] (when something is due), [`telemetry`]
+//! (metrics and log), [`app`] (how the
 //! parts are put together and stopped), [`cli`] (the command line).
 
 pub mod app;
@@ -19,5 +23,7 @@ pub mod counting;
 pub mod domain;
 pub mod http;
 pub mod lease;
+pub mod monitor;
+pub mod schedule;
 pub mod store;
 pub mod telemetry;

@@ -44,6 +44,22 @@ pub struct Metrics {
     pub breaker_open: Gauge,
     /// Answered HTTP requests.
     pub http_requests: Family<HttpLabels, Counter>,
+    /// Checks that ended.
+    pub checks: Family<CheckLabels, Counter>,
+    /// How long checks took, in seconds.
+    pub check_durations: Family<RangeLabel, Histogram, fn() -> Histogram>,
+    /// Rows of the log that checks have read.
+    pub check_rows: Counter,
+    /// Findings that are open.
+    pub findings_open: Gauge,
+    /// Open alarms, as the replica that has the turn sees them.
+    alarms_open: Family<KindLabel, Gauge>,
+    /// Attempts to bring an alarm's message to a channel, and messages given up.
+    alarm_messages: Family<MessageLabels, Counter>,
+    /// Messages that wait for a channel.
+    alarm_waiting: Family<ChannelLabel, Gauge>,
+    /// 1 while a channel's last attempt failed.
+    alarm_channel_failing: Family<ChannelLabel, Gauge>,
 }
 
 /// Labels of [`Metrics::updates`].
@@ -89,6 +105,46 @@ pub struct HttpLabels {
     pub status: u16,
 }
 
+/// Labels of [`Metrics::checks`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CheckLabels {
+    /// `recent`, `full`, `work_order` or `since`.
+    pub range: &'static str,
+    /// `good`, `drift` or `failed`.
+    pub result: &'static str,
+}
+
+/// Label of [`Metrics::check_durations`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RangeLabel {
+    /// As in [`CheckLabels`].
+    pub range: &'static str,
+}
+
+/// Label of [`Metrics::alarms_open`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    /// The kind of alarm.
+    kind: &'static str,
+}
+
+/// Labels of [`Metrics::alarm_messages`]. Channels are named by the configuration, so
+/// there are only so many.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MessageLabels {
+    /// The channel's name.
+    channel: String,
+    /// `delivered`, `failed` or `dropped`.
+    outcome: &'static str,
+}
+
+/// Label of what there is one of per channel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelLabel {
+    /// The channel's name.
+    channel: String,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -114,6 +170,14 @@ impl Metrics {
             fallback: Counter::default(),
             breaker_open: Gauge::default(),
             http_requests: Family::default(),
+            checks: Family::default(),
+            check_durations: Family::new_with_constructor(|| Histogram::new(MINUTES)),
+            check_rows: Counter::default(),
+            findings_open: Gauge::default(),
+            alarms_open: Family::default(),
+            alarm_messages: Family::default(),
+            alarm_waiting: Family::default(),
+            alarm_channel_failing: Family::default(),
         };
         let r = &mut all.registry;
         r.register("updates", "New updates in the log, by action, outcome and refusal code", all.updates.clone());
@@ -147,6 +211,27 @@ impl Metrics {
         );
         r.register("breaker_open", "1 while the breaker is open and Redis is not asked", all.breaker_open.clone());
         r.register("http_requests", "Answered HTTP requests", all.http_requests.clone());
+        r.register("checks", "Checks of the log against the quantities, by range and result", all.checks.clone());
+        r.register_with_unit("check", "Time that checks took, by range", Unit::Seconds, all.check_durations.clone());
+        r.register("check_rows", "Rows of the log read by checks", all.check_rows.clone());
+        r.register("findings_open", "Findings that are open, as last looked at", all.findings_open.clone());
+        for range in ["recent", "full"] {
+            for result in ["good", "drift", "failed"] {
+                drop(all.checks.get_or_create(&CheckLabels { range, result }));
+            }
+        }
+        r.register("alarms_open", "Open alarms, as the replica sees them that has the turn", all.alarms_open.clone());
+        r.register(
+            "alarm_messages",
+            "Attempts to bring messages of alarms to a channel, and messages given up",
+            all.alarm_messages.clone(),
+        );
+        r.register("alarm_waiting", "Messages of alarms that wait for a channel", all.alarm_waiting.clone());
+        r.register(
+            "alarm_channel_failing",
+            "1 while the last attempt to reach the channel failed",
+            all.alarm_channel_failing.clone(),
+        );
         for event in ["granted", "busy", "lost", "broken", "handed_over"] {
             // From 0, so that an alarm on it sees the first one rise.
             drop(all.leases.get_or_create(&LeaseLabel { event }));
@@ -169,6 +254,36 @@ impl Metrics {
         self.updates.get_or_create(&labels).inc();
     }
 
+    /// Notes a check that has ended.
+    pub fn check(&self, range: &'static str, result: &'static str, took: Duration, rows: i64) {
+        self.checks.get_or_create(&CheckLabels { range, result }).inc();
+        self.check_durations.get_or_create(&RangeLabel { range }).observe(took.as_secs_f64());
+        self.check_rows.inc_by(rows.unsigned_abs());
+    }
+
+    /// Notes how many alarms of a kind are open.
+    pub fn alarms_open(&self, kind: &'static str, open: usize) {
+        self.alarms_open.get_or_create(&KindLabel { kind }).set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Notes an attempt to bring a message to a channel: `delivered` or `failed`.
+    pub fn alarm_message(&self, channel: &str, outcome: &'static str) {
+        self.alarm_messages.get_or_create(&MessageLabels { channel: channel.to_owned(), outcome }).inc();
+    }
+
+    /// Notes messages that were given up.
+    pub fn alarm_messages_dropped(&self, channel: &str, dropped: i64) {
+        let labels = MessageLabels { channel: channel.to_owned(), outcome: "dropped" };
+        self.alarm_messages.get_or_create(&labels).inc_by(u64::try_from(dropped).unwrap_or_default());
+    }
+
+    /// Notes how a channel does.
+    pub fn alarm_channel(&self, channel: &str, waiting: i64, failing: bool) {
+        let label = ChannelLabel { channel: channel.to_owned() };
+        self.alarm_waiting.get_or_create(&label).set(waiting);
+        self.alarm_channel_failing.get_or_create(&label).set(failing.into());
+    }
+
     /// Notes a call to the store.
     pub fn store_call(&self, operation: &'static str, took: Duration) {
         self.store_calls.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
@@ -187,6 +302,9 @@ impl Metrics {
 
 /// Upper bounds for times: from a memory look-up to the longest wait for an answer.
 const SECONDS: [f64; 14] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 10.0];
+
+/// Upper bounds for what runs in the background: from a page to a night.
+const MINUTES: [f64; 12] = [0.01, 0.05, 0.2, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 7200.0, 21600.0];
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

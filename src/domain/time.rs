@@ -1,8 +1,9 @@
 //! Points in time as the contract shows them: UTC, RFC 3339, milliseconds.
 
 use std::fmt;
+use std::time::Duration;
 
-use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time in UTC, cut to whole milliseconds, in the years 1 to 9999
@@ -32,6 +33,26 @@ impl Timestamp {
         // Rounds towards the past, as cutting the written digits does.
         let cut = DateTime::from_timestamp_millis(time.timestamp_millis())?;
         (1..=9999).contains(&cut.year()).then_some(Self(cut))
+    }
+
+    /// How long after `earlier` this is; zero where it is not after.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        (self.0 - earlier.0).to_std().unwrap_or_default()
+    }
+
+    /// So much later; unchanged where that can't be written any more.
+    #[must_use]
+    pub fn later(self, by: Duration) -> Self {
+        let later = TimeDelta::from_std(by).ok().and_then(|by| self.0.checked_add_signed(by));
+        later.and_then(Self::cut).unwrap_or(self)
+    }
+
+    /// So much earlier; unchanged where that can't be written any more.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        let before = TimeDelta::from_std(by).ok().and_then(|by| self.0.checked_sub_signed(by));
+        before.and_then(Self::cut).unwrap_or(self)
     }
 
     /// The same point in time as the database driver wants it.

@@ -298,6 +298,14 @@ pub(super) mod value {
         }
     }
 
+    /// `true` or `false`.
+    pub(in crate::http) fn boolean(value: Value<'_>) -> Result<bool, Reason> {
+        match value {
+            Value::Bool(value) => Ok(value),
+            _ => Err("must be true or false".into()),
+        }
+    }
+
     /// One of a few words.
     pub(in crate::http) fn word<T>(
         of_word: impl FnOnce(&str) -> Option<T>,

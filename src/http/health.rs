@@ -63,7 +63,7 @@ pub(super) async fn readyz(State(http): State<Arc<Http>>) -> Response {
         true => None,
         false => Some(http.readiness.ask(&http).await),
     };
-    let checks = Checks::of(store.as_ref(), http.lease.health(), draining);
+    let checks = Checks::of(store.as_ref(), http.lease.health(), http.channels.failing(), draining);
     let status = checks.worst();
     let code = if status == Status::Fail { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let mut response = json_response(code, &Report { status, checks });
@@ -131,6 +131,7 @@ struct Checks {
     migrations: Check,
     lease: Check,
     durability: Durability,
+    alarms: AlarmChannels,
     draining: Check,
 }
 
@@ -148,8 +149,17 @@ struct Durability {
     synchronous_standby: Option<bool>,
 }
 
+/// Whether alarms reach people. Scans are counted either way.
+#[derive(Serialize)]
+struct AlarmChannels {
+    status: Status,
+    detail: &'static str,
+    /// The channels whose last attempt failed.
+    failing: Vec<String>,
+}
+
 impl Checks {
-    fn of(store: Option<&Result<Readiness, String>>, lease: Health, draining: bool) -> Self {
+    fn of(store: Option<&Result<Readiness, String>>, lease: Health, failing: Vec<String>, draining: bool) -> Self {
         let check = |status, detail| Check { status, detail };
         let known = store.and_then(|answer| answer.as_ref().ok());
         Self {
@@ -173,6 +183,10 @@ impl Checks {
                 status: Status::Ok,
                 synchronous_standby: known.map(|readiness| readiness.synchronous_standby),
             },
+            alarms: match failing.is_empty() {
+                true => AlarmChannels { status: Status::Ok, detail: "no channel is failing", failing },
+                false => AlarmChannels { status: Status::Warn, detail: "see `scanfence alarms`", failing },
+            },
             draining: match draining {
                 true => check(Status::Fail, "the service stops"),
                 false => check(Status::Ok, "no"),
@@ -181,9 +195,9 @@ impl Checks {
     }
 
     fn worst(&self) -> Status {
-        let Self { storage, migrations, lease, durability, draining } = self;
-        let statuses = [storage.status, migrations.status, lease.status, durability.status, draining.status];
-        statuses.into_iter().max().expect("there are checks")
+        let Self { storage, migrations, lease, durability, alarms, draining } = self;
+        let checks = [storage, migrations, lease, draining].map(|check| check.status);
+        [durability.status, alarms.status].into_iter().chain(checks).max().expect("there are checks")
     }
 }
 

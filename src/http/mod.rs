@@ -2,10 +2,11 @@
 //!
 //! In reading order: the routes (below), what every request passes ([`edge`], [`access`]),
 //! how it is read ([`extract`], [`json`]), what answers it ([`scans`], [`work_orders`],
-//! [`updates`], [`health`]), how refusals are worded ([`problem`]), lists ([`pages`]),
+//! [`updates`], [`consistency`], [`health`]), how refusals are worded ([`problem`]), lists ([`pages`]),
 //! and the sockets underneath ([`server`], [`wire`]).
 
 pub mod access;
+mod consistency;
 mod edge;
 mod extract;
 pub mod health;
@@ -40,6 +41,8 @@ use self::access::Access;
 use self::problem::{Code, Problem};
 use crate::counting::Counter;
 use crate::lease::Lease;
+use crate::monitor::Monitor;
+use crate::monitor::alarms::Channels;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -68,6 +71,13 @@ routes! {
     GET   "/v1/updates"                              updates::search;
     GET   "/v1/updates/{request_id}"                 updates::get;
 
+    GET   "/v1/consistency"                          consistency::verdict;
+    POST  "/v1/consistency/checks"                   consistency::start;
+    GET   "/v1/consistency/checks/{check_id}"        consistency::check;
+    GET   "/v1/consistency/findings"                 consistency::findings;
+    GET   "/v1/consistency/findings/{finding_id}"    consistency::finding;
+    POST  "/v1/consistency/findings/{finding_id}/repair" consistency::repair;
+
     GET   "/livez"                                   health::livez;
     GET   "/readyz"                                  health::readyz;
     GET   "/metrics"                                 health::metrics;
@@ -89,6 +99,8 @@ pub struct Http {
     counter: Arc<dyn Counter>,
     store: Arc<dyn Store>,
     lease: Arc<dyn Lease>,
+    monitor: Arc<Monitor>,
+    channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     access: Access,
     limits: Limits,
@@ -140,22 +152,33 @@ impl Default for Limits {
     }
 }
 
+/// The parts that the HTTP layer answers from.
+pub struct Parts {
+    /// Counts scans.
+    pub counter: Arc<dyn Counter>,
+    /// Work orders and updates.
+    pub store: Arc<dyn Store>,
+    /// Who works on what.
+    pub lease: Arc<dyn Lease>,
+    /// Checks and repairs.
+    pub monitor: Arc<Monitor>,
+    /// How the channels of alarms do.
+    pub channels: Arc<Channels>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+}
+
 impl Http {
     /// The HTTP layer over these parts; `stop` is cancelled when the service is to stop.
     #[must_use]
-    pub fn new(
-        counter: Arc<dyn Counter>,
-        store: Arc<dyn Store>,
-        lease: Arc<dyn Lease>,
-        metrics: Arc<Metrics>,
-        access: Access,
-        limits: Limits,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
+    pub fn new(parts: Parts, access: Access, limits: Limits, stop: CancellationToken) -> Arc<Self> {
+        let Parts { counter, store, lease, monitor, channels, metrics } = parts;
         Arc::new(Self {
             counter,
             store,
             lease,
+            monitor,
+            channels,
             metrics,
             access,
             limits,

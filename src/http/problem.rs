@@ -108,6 +108,10 @@ pub enum Code {
     NotAsExpected,
     /// The barcode policy can't change any more.
     BarcodePolicyFixed,
+    /// The finding does not stand any more.
+    FindingSettled,
+    /// The log can't say what is right.
+    DecisionNeeded,
     /// `If-Match` names another revision.
     PreconditionFailed,
     /// The body is too large.
@@ -149,7 +153,7 @@ struct Traits {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::IdempotencyKeyMissing,
         Self::IdempotencyKeyInvalid,
         Self::MalformedRequest,
@@ -166,6 +170,8 @@ impl Code {
         Self::WorkOrderNotOpen,
         Self::NotAsExpected,
         Self::BarcodePolicyFixed,
+        Self::FindingSettled,
+        Self::DecisionNeeded,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -419,6 +425,29 @@ impl Code {
                 Some(No),
                 ("The barcode policy is fixed", "The barcode policy can't change once a barcode was counted."),
                 ("条码策略已固定", "一旦有条码计数，条码策略就不能再更改。"),
+            ),
+            Self::FindingSettled => row(
+                "finding-settled",
+                StatusCode::CONFLICT,
+                Some(No),
+                (
+                    "The finding is settled",
+                    "The finding was repaired already, or a later check no longer saw it. There is nothing to repair.",
+                ),
+                ("发现项已处理", "该发现项已修复，或后续检查已不再出现，无需修复。"),
+            ),
+            Self::DecisionNeeded => row(
+                "decision-needed",
+                StatusCode::CONFLICT,
+                Some(No),
+                (
+                    "A person has to decide",
+                    "The log itself is in doubt here, so it can't say what is right. The finding shows the rows and,                      where there is one, a correction that would bring the quantity to the sum of the log.",
+                ),
+                (
+                    "需要人工决定",
+                    "变更记录本身存疑，无法据此判断正确值。发现项列出了相关记录，并在可能时给出使数量与记录之和一致的修正建议。",
+                ),
             ),
             Self::PreconditionFailed => row(
                 "precondition-failed",

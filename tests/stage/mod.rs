@@ -3,8 +3,8 @@
 //! In reading order: databases and servers ([`postgres`], [`redis`]), the service as a process
 //! ([`service`]), a client for it ([`client`]), a network that can be broken ([`proxy`]), a
 //! [`disk`] that can be filled, a [`clock`] that can be stepped (both by what is [`preload`]ed where
-//! need be), a shop floor under [`load`], the [`audit`] of what was counted, and the guard that
-//! leaves nothing behind ([`guard`]).
+//! need be), who is told of alarms ([`receivers`]), a shop floor under [`load`], the [`audit`] of
+//! what was counted, and the guard that leaves nothing behind ([`guard`]).
 //!
 //! Nothing here is skipped where something is missing: the test fails and says what to do.
 #![allow(dead_code, reason = "each test program has this module, and none uses all of it")]
@@ -18,6 +18,7 @@ pub mod load;
 pub mod postgres;
 pub mod preload;
 pub mod proxy;
+pub mod receivers;
 pub mod redis;
 pub mod service;
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -81,6 +81,14 @@ impl Setup {
         let mut service = self.spawn();
         let code = eventually("the service refuses to start", SOON, async || service.ended()).await;
         (code, service.log())
+    }
+
+    /// Runs a command of the program with these settings, to its end.
+    pub async fn command(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program());
+        command.args(arguments).env_clear().envs(self.settings.iter().map(|(name, value)| (name, value)));
+        let ended = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output());
+        ended.await.expect("it does not panic").expect("the program is built")
     }
 
     /// Starts it, and waits for nothing.

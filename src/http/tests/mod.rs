@@ -3,6 +3,7 @@
 mod answers;
 mod documented;
 mod edges;
+mod no_drift;
 mod reads;
 mod shop;
 mod sockets;
@@ -18,9 +19,13 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use self::no_drift::NoDrift;
 use self::shop::Shop;
 use super::access::{Access, Peer};
-use super::{Http, Limits, router};
+use super::{Http, Limits, Parts, router};
+use crate::monitor::alarms::Channels;
+use crate::monitor::{self, Monitor};
+use crate::schedule::Schedule;
 use crate::telemetry::Metrics;
 
 /// The service over a shop.
@@ -49,7 +54,11 @@ impl Service {
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
         let (counter, store, lease) = (Arc::clone(&shop), Arc::clone(&shop), Arc::clone(&shop));
-        let http = Http::new(counter, store, lease, metrics, access, limits, stop.clone());
+        let channels = Arc::new(Channels::default());
+        let off = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
+        let monitor = Arc::new(Monitor::new(Arc::new(NoDrift), Arc::clone(&metrics), "test".to_owned(), off));
+        let parts = Parts { counter, store, lease, monitor, channels, metrics };
+        let http = Http::new(parts, access, limits, stop.clone());
         Self { shop, routes: router(Arc::clone(&http)), http, stop }
     }
 

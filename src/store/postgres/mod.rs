@@ -3,8 +3,10 @@
 //! The statements stand in the `.sql` files beside this one; here they are given their
 //! values, and what the server says is turned into [`StoreError`].
 
+mod alarms;
 mod columns;
 mod connect;
+mod consistency;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +30,16 @@ use crate::domain::request::Counter;
 use crate::domain::update::Update;
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
 
-/// One connection for each of the committer's two ways: under leases, and by row locks.
-const COUNTING_CONNECTIONS: usize = 2;
+/// Guarded writes at once: while one waits for the disk the other is decided and sent, and
+/// the server flushes the log for both. With more of them batches get smaller, and each
+/// statement has its price.
+const WRITES_AT_ONCE: usize = 2;
+/// One connection for each of those, and one for the committer's other way, by row locks.
+const COUNTING_CONNECTIONS: usize = WRITES_AT_ONCE + 1;
 /// For reads and for planning's changes; more would only queue inside the database.
 const OTHER_CONNECTIONS: usize = 8;
+/// One to read for a check, one to note or repair meanwhile.
+const MONITOR_CONNECTIONS: usize = 2;
 /// How long an operation waits for a connection, free or newly opened.
 const LEND_LIMIT: Duration = Duration::from_secs(3);
 /// The longest that one operation may take, above the limits that the server keeps
@@ -45,6 +53,7 @@ const EDIT_ATTEMPTS: usize = 3;
 pub struct PostgresStore {
     counting: Connections<PgConnection>,
     others: Connections<PgConnection>,
+    monitor: Connections<PgConnection>,
 }
 
 impl PostgresStore {
@@ -57,6 +66,7 @@ impl PostgresStore {
         let store = Self {
             counting: connect::connections(&options, COUNTING_CONNECTIONS, connect::Plans::Generic),
             others: connect::connections(&options, OTHER_CONNECTIONS, connect::Plans::Custom),
+            monitor: connect::connections(&options, MONITOR_CONNECTIONS, connect::Plans::Generic),
         };
         connect::verify(&options).await?;
         Ok(store)
@@ -182,6 +192,10 @@ impl Store for PostgresStore {
         statement_over(lent, readiness)
     }
 
+    fn writes_at_once(&self) -> usize {
+        WRITES_AT_ONCE
+    }
+
     fn epoch(&self) -> u64 {
         self.counting.opened()
     }
@@ -189,6 +203,7 @@ impl Store for PostgresStore {
     async fn close(&self) {
         self.counting.close().await;
         self.others.close().await;
+        self.monitor.close().await;
     }
 }
 
@@ -259,12 +274,18 @@ async fn write(connection: &mut PgConnection, batch: &Batch) -> Result<Written, 
     let write = columns::bind_work_orders(write, batch);
     let write = columns::bind_updates(write, batch);
     let write = columns::bind_claims(write, batch);
+    let write = columns::bind_unclaimed(write, batch);
     for (kind, row) in fetch(connection, write).await? {
-        if kind == "passed" {
-            let number = WorkOrderNumber::parse(&row).map_err(|error| StoreError::Refused(error.into()))?;
-            written.passed.insert(number);
-        } else {
-            written.known.push(Arc::new(rows::read(&row)?));
+        match kind.as_str() {
+            "passed" => {
+                let number = WorkOrderNumber::parse(&row).map_err(|error| StoreError::Refused(error.into()))?;
+                written.passed.insert(number);
+            }
+            "claimed" => {
+                let rows::ClaimRow { key, claim } = rows::read(&row)?;
+                written.claimed.push((key, claim));
+            }
+            _ => written.known.push(Arc::new(rows::read(&row)?)),
         }
     }
     Ok(written)
@@ -372,9 +393,16 @@ fn judge(error: sqlx::Error) -> StoreError {
     let constraint = error.as_database_error().and_then(|refusal| refusal.constraint());
     match (code.as_str(), constraint) {
         ("23505", Some("update_log_work_order_seq_key")) => StoreError::BehindLog(error.into()),
-        ("23505", Some("update_log_pkey" | "barcode_claims_pkey" | "work_orders_pkey")) => {
-            StoreError::Taken(error.into())
-        }
+        (
+            "23505",
+            Some(
+                "update_log_pkey"
+                | "barcode_claims_pkey"
+                | "work_orders_pkey"
+                | "consistency_checks_pkey"
+                | "audit_trail_pkey",
+            ),
+        ) => StoreError::Taken(error.into()),
         // serialization failure, deadlock, lock not available, statement timeout
         ("40001" | "40P01" | "55P03" | "57014", _) => StoreError::TryAgain(error.into()),
         // claims that are not as they were loaded: see write.sql

@@ -89,7 +89,7 @@ impl Kind {
     fn of_constraint(message: &str) -> Self {
         match message.strip_prefix("UNIQUE constraint failed: ") {
             Some("update_log.work_order, update_log.seq") => Self::BehindLog,
-            Some("update_log.request_id") => Self::Taken,
+            Some("update_log.request_id" | "audit_trail.request_id" | "consistency_checks.check_id") => Self::Taken,
             Some(columns) if columns.starts_with("barcode_claims.") => Self::Taken,
             Some(_) | None => Self::Refused,
         }

@@ -1,0 +1,92 @@
+-- The tables of the monitor: checks of the log against the quantities, what they found,
+-- and who mended it. They are small, bounded, and never touched by a scan.
+
+-- The right to run a check: one replica or command at a time. One row; whoever finds it
+-- free or run out, by this server's clock, takes it. Renewed while a check makes progress.
+create table consistency_lease (
+    lease               smallint primary key check (lease = 1),
+    -- the process that runs a check; null: nobody
+    holder              text collate "C",
+    expires_at          timestamptz(3) not null
+);
+insert into consistency_lease (lease, holder, expires_at) values (1, null, 'epoch');
+
+-- One row per check, from the moment it is asked for; afterwards its report.
+create table consistency_checks (
+    check_id            text collate "C" primary key,
+    range               text not null check (range in ('recent', 'full', 'work_order', 'since')),
+    -- range `work_order`: the one
+    work_order          text collate "C",
+    -- ranges `recent` and `since`: work orders changed at this time or later
+    since               timestamptz(3),
+    state               text not null check (state in ('waiting', 'running', 'good', 'drift', 'failed')),
+    -- the principal that asked for it, or `schedule`
+    requested_by        text not null,
+    requested_at        timestamptz(3) not null,
+    -- by the database's clock, before the first row is read: what is written later is
+    -- left to the next check
+    started_at          timestamptz(3),
+    -- when progress was last noted
+    advanced_at         timestamptz(3),
+    finished_at         timestamptz(3),
+    -- the last work order that was read whole: where the check goes on after a crash
+    read_up_to          text collate "C",
+    -- as counted at the start; null until then
+    work_orders_total   bigint,
+    work_orders_read    bigint not null default 0,
+    rows_read           bigint not null default 0,
+    -- findings that this check saw, new or known
+    findings_seen       bigint not null default 0,
+    -- why it failed
+    error               text
+);
+
+-- One row per drift. While it is open, later checks that see it again only move
+-- `last_check_id` and `seen_at`.
+create table consistency_findings (
+    finding_id          text collate "C" primary key,
+    first_check_id      text collate "C" not null,
+    last_check_id       text collate "C" not null,
+    work_order          text collate "C" not null,
+    kind                text collate "C" not null,
+    -- null: of the work order as a whole
+    counter             text collate "C" check (counter in ('input', 'output', 'scrap')),
+    -- the first bad row of the log, where there is one
+    seq                 bigint,
+    request_id          text collate "C",
+    -- JSON values: a number, a word, or a list
+    expected            jsonb,
+    actual              jsonb,
+    -- the rows that show it, and the correction proposed where a person has to decide
+    details             jsonb not null,
+    -- `repair`: can be set right from the log; `decision`: a person has to decide
+    remedy              text not null check (remedy in ('repair', 'decision')),
+    -- `repaired`: set right; `resolved`: a later check no longer saw it
+    state               text not null check (state in ('open', 'repaired', 'resolved')),
+    found_at            timestamptz(3) not null,
+    seen_at             timestamptz(3) not null,
+    repaired_at         timestamptz(3),
+    resolved_at         timestamptz(3)
+);
+-- a repeated check does not open the same finding twice
+create unique index consistency_findings_open on consistency_findings (work_order, kind, coalesce(counter, ''))
+    where state = 'open';
+
+-- Who changed what outside the log, when, why, from what to what. Never changed, never deleted.
+create table audit_trail (
+    -- the Idempotency-Key of the request, or one made by the service; repeated, it is answered from this row
+    request_id          text collate "C" primary key,
+    action              text not null,
+    work_order          text collate "C",
+    finding_id          text collate "C",
+    recorded_at         timestamptz(3) not null,
+    recorded_by         text not null,
+    -- the person named in the request
+    operator            text,
+    reason              text not null,
+    -- what was asked, as compared when the request id is used again
+    payload             jsonb not null,
+    before              jsonb not null,
+    after               jsonb not null
+);
+create index audit_trail_work_order on audit_trail (work_order, recorded_at);

@@ -1,0 +1,206 @@
+//! The outbox of alarms: when a channel's next message may be sent, and what comes of it.
+//!
+//! Each channel is a line of messages of which the first is sent again until it arrived
+//! or is too old, so that the end of an alarm never arrives before its beginning.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::alarm::Notice;
+use super::time::Timestamp;
+
+/// How long a process that sends has the right to: longer than any attempt takes, so that
+/// it only runs out where the process died.
+pub const CLAIM: Duration = Duration::from_secs(60);
+/// After the first failed attempt the next one waits this long, twice that after the
+/// second, and so on up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+/// A receiver may ask for a longer pause, within reason.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+/// What was not delivered for this long is dropped: nobody acts on it any more.
+pub const TOO_OLD: Duration = Duration::from_secs(24 * 3600);
+
+/// One message of a channel: a row of `alarm_messages`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Message {
+    /// Its place in the line.
+    pub position: i64,
+    /// Its id, the same over all attempts.
+    pub message_id: String,
+    /// What there is to say.
+    pub notice: Notice,
+    /// When it was put there.
+    pub created_at: Timestamp,
+    /// Attempts that failed so far.
+    pub attempts: i64,
+}
+
+/// How a channel does: a row of `alarm_channels`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The process that sends.
+    pub claimed_by: Option<String>,
+    /// Until when it has the right to.
+    pub claimed_until: Option<Timestamp>,
+    /// How far the messages sent so far have used up the rate.
+    pub paced_until: Option<Timestamp>,
+    /// Failed attempts in a row.
+    pub failures: i64,
+    /// Since when.
+    pub failing_since: Option<Timestamp>,
+    /// When the next attempt may be.
+    pub next_attempt_at: Option<Timestamp>,
+    /// What was said at the last failure.
+    pub last_error: Option<String>,
+    /// When a message was last delivered.
+    pub last_delivered_at: Option<Timestamp>,
+}
+
+/// How fast messages may follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// One message per so much time, in the long run.
+    pub every: Duration,
+    /// So many at once after a pause.
+    pub burst: u32,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver took it.
+    Delivered,
+    /// Given up: too old, or too many.
+    Dropped,
+}
+
+impl Outcome {
+    /// The outcome in a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+impl Line {
+    /// The line with its next message claimed by `process`, where that may be sent now.
+    #[must_use]
+    pub fn claim(&self, process: &str, pace: Pace, now: Timestamp) -> Option<Self> {
+        let is_past = |time: Option<Timestamp>| time.is_none_or(|time| time <= now);
+        let paced_until = self.paced_until.unwrap_or(now);
+        let burst = pace.every.saturating_mul(pace.burst.saturating_sub(1));
+        let may = is_past(self.claimed_until) && is_past(self.next_attempt_at) && paced_until <= now.later(burst);
+        may.then(|| Self {
+            claimed_by: Some(process.to_owned()),
+            claimed_until: Some(now.later(CLAIM)),
+            paced_until: Some(paced_until.max(now).later(pace.every)),
+            ..self.clone()
+        })
+    }
+
+    /// Whether `process` still has the right to send.
+    #[must_use]
+    pub fn is_claimed_by(&self, process: &str) -> bool {
+        self.claimed_by.as_deref() == Some(process)
+    }
+
+    /// The line after its first message arrived.
+    #[must_use]
+    pub fn delivered(&self, now: Timestamp) -> Self {
+        Self { paced_until: self.paced_until, last_delivered_at: Some(now), ..Self::default() }
+    }
+
+    /// The line after an attempt failed. `chance` from 0 to 1 spreads the attempts of
+    /// many channels; `asked` is the pause that the receiver asked for.
+    #[must_use]
+    pub fn failed(&self, error: &str, asked: Option<Duration>, chance: f64, now: Timestamp) -> Self {
+        let doubled = u32::try_from(self.failures.clamp(0, 16)).expect("it is clamped");
+        let pause =
+            FIRST_PAUSE.saturating_mul(1 << doubled).min(LONGEST_PAUSE).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0);
+        let pause = pause.max(asked.unwrap_or_default().min(LONGEST_ASKED));
+        Self {
+            claimed_by: None,
+            claimed_until: None,
+            failures: self.failures + 1,
+            failing_since: self.failing_since.or(Some(now)),
+            next_attempt_at: Some(now.later(pause)),
+            last_error: Some(error.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The line after its first message was given up: the next one may go at once.
+    #[must_use]
+    pub fn released(&self) -> Self {
+        Self { claimed_by: None, claimed_until: None, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace { every: Duration::from_secs(4), burst: 4 };
+
+    fn at(milliseconds: u64) -> Timestamp {
+        Timestamp::parse("2026-01-03T01:00:00Z").unwrap().later(Duration::from_millis(milliseconds))
+    }
+
+    #[test]
+    fn the_rate_holds_in_every_minute() {
+        let mut line = Line::default();
+        let mut sent = Vec::new();
+        for now in (0..600_000).step_by(100) {
+            if let Some(claimed) = line.claim("p", PACE, at(now)) {
+                line = claimed.delivered(at(now));
+                sent.push(now);
+            }
+        }
+        let most =
+            sent.iter().map(|&from| sent.iter().filter(|&&at| (from..from + 60_000).contains(&at)).count()).max();
+        assert_eq!(most, Some(4 + 60 / 4 - 1), "of 20 that a robot allows");
+        assert!(sent.len() > 140, "and it goes on: {}", sent.len());
+    }
+
+    #[test]
+    fn one_process_sends_at_a_time_until_its_claim_runs_out() {
+        let line = Line::default().claim("p", PACE, at(0)).unwrap();
+        assert!(line.is_claimed_by("p") && !line.is_claimed_by("q"));
+        assert_eq!(line.claim("q", PACE, at(59_999)), None);
+        assert!(line.claim("q", PACE, at(60_000)).unwrap().is_claimed_by("q"));
+    }
+
+    #[test]
+    fn attempts_come_ever_more_rarely_and_never_stop() {
+        let (mut line, mut now) = (Line::default(), 0);
+        let mut pauses = Vec::new();
+        for _ in 0..40 {
+            let claimed = line.claim("p", PACE, at(now)).expect("the pause is over");
+            line = claimed.failed("no", None, 1.0, at(now));
+            let pause = line.next_attempt_at.unwrap().since(at(now));
+            assert_eq!(line.claim("p", PACE, at(now)), None, "not before the pause is over");
+            pauses.push(pause.as_secs());
+            now += u64::try_from(pause.as_millis()).unwrap();
+        }
+        assert_eq!(pauses[..4], [5, 10, 20, 40]);
+        assert_eq!(pauses[39], 900);
+        assert_eq!(line.failing_since, Some(at(0)));
+        assert_eq!(line.claim("p", PACE, at(now)).unwrap().delivered(at(now)).failures, 0);
+    }
+
+    #[test]
+    fn chance_spreads_the_attempts_and_a_receiver_may_ask_for_more() {
+        let pause = |chance, asked: Option<u64>| {
+            let failed = Line::default().failed("no", asked.map(Duration::from_secs), chance, at(0));
+            failed.next_attempt_at.unwrap().since(at(0)).as_millis()
+        };
+        assert_eq!((pause(0.0, None), pause(0.5, None), pause(1.0, None)), (2500, 3750, 5000));
+        assert_eq!(pause(0.0, Some(30)), 30_000);
+        assert_eq!(pause(0.0, Some(999_999)), 3_600_000);
+    }
+}

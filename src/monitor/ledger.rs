@@ -1,0 +1,275 @@
+//! The judgement of one log: its rows go in, in order, and what is wrong comes out.
+//!
+//! Pure, and of bounded memory whatever the log's length: a long log is handed in piece by
+//! piece. Nothing is taken from a row that the row itself could have wrong: a quantity is
+//! compared with the sum of *all* deltas, never with the last row's `after` (pitfall 8).
+
+use serde_json::{Value, json};
+
+use crate::domain::consistency::{Drift, Kind, Remedy};
+use crate::domain::ids::Quantity;
+use crate::domain::request::Counter;
+use crate::domain::work_order::{Status, WorkOrder};
+use crate::store::consistency::LoggedRow;
+
+/// One work order's log, summed as far as it was read.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    work_order: String,
+    rows: i64,
+    seq: i64,
+    fence: i64,
+    counters: [Sum; 3],
+    first_bad: Option<Bad>,
+    bad_rows: i64,
+    refused: Option<Drift>,
+}
+
+/// One counter, as its log explains it.
+#[derive(Clone, Debug, Default)]
+struct Sum {
+    deltas: i64,
+    after: i64,
+    /// The last row, shown beside a bad one.
+    last: Option<LoggedRow>,
+}
+
+/// The first row that does not follow from the ones before it.
+#[derive(Clone, Debug)]
+struct Bad {
+    kind: Kind,
+    counter: Counter,
+    seq: i64,
+    request_id: String,
+    expected: i64,
+    actual: i64,
+    rows: Vec<Value>,
+}
+
+impl Ledger {
+    /// An empty log.
+    #[must_use]
+    pub fn of(work_order: &str) -> Self {
+        Self {
+            work_order: work_order.to_owned(),
+            rows: 0,
+            seq: 0,
+            fence: 0,
+            counters: Default::default(),
+            first_bad: None,
+            bad_rows: 0,
+            refused: None,
+        }
+    }
+
+    /// Takes the next row: counted ones by seq, refused ones whenever.
+    pub fn take(&mut self, row: LoggedRow) {
+        self.rows += 1;
+        // The database takes no other words.
+        let Some(counter) = Counter::of_word(&row.counter) else { return };
+        match row.seq {
+            None => self.take_refused(counter, &row),
+            Some(seq) => self.take_counted(counter, seq, row),
+        }
+    }
+
+    fn take_counted(&mut self, counter: Counter, seq: i64, row: LoggedRow) {
+        let sum = &self.counters[place(counter)];
+        let asked = row.quantity.filter(|_| row.action == "scan");
+        let wrong = [
+            (Kind::Gap, self.seq + 1, seq, seq != self.seq + 1),
+            (Kind::Before, sum.after, row.before, row.before != sum.after),
+            (
+                Kind::After,
+                row.before.saturating_add(row.delta),
+                row.after,
+                row.after != row.before.saturating_add(row.delta),
+            ),
+            (Kind::Delta, asked.unwrap_or(row.delta), row.delta, asked.is_some_and(|asked| asked != row.delta)),
+            (Kind::Fence, self.fence, row.fence, row.fence < self.fence),
+        ];
+        if let Some(&(kind, expected, actual, _)) = wrong.iter().find(|(.., wrong)| *wrong) {
+            self.bad_rows += 1;
+            if self.first_bad.is_none() {
+                let rows = sum.last.iter().chain([&row]).map(shown).collect();
+                let request_id = row.request_id.clone();
+                self.first_bad = Some(Bad { kind, counter, seq, request_id, expected, actual, rows });
+            }
+        }
+        let sum = &mut self.counters[place(counter)];
+        sum.deltas = sum.deltas.saturating_add(row.delta);
+        sum.after = row.after;
+        self.seq = seq;
+        self.fence = self.fence.max(row.fence);
+        sum.last = Some(row);
+    }
+
+    /// A refused row changed nothing, whatever stands around it.
+    fn take_refused(&mut self, counter: Counter, row: &LoggedRow) {
+        if (row.delta != 0 || row.before != row.after) && self.refused.is_none() {
+            self.refused = Some(Drift {
+                work_order: self.work_order.clone(),
+                kind: Kind::Refused,
+                counter: Some(counter),
+                seq: row.at_seq,
+                request_id: Some(row.request_id.clone()),
+                expected: json!(row.before),
+                actual: json!(row.after),
+                details: json!({ "rows": [shown(row)] }),
+                remedy: Remedy::Decision,
+            });
+        }
+    }
+
+    /// The last seq read.
+    #[must_use]
+    pub fn seq(&self) -> i64 {
+        self.seq
+    }
+
+    /// Rows read, counted and refused.
+    #[must_use]
+    pub fn rows(&self) -> i64 {
+        self.rows
+    }
+
+    /// Whether each row follows from the ones before it, and none is missing up to where
+    /// the work order says it stands: only then is the log the measure of the row.
+    #[must_use]
+    pub fn explains(&self, row: &WorkOrder) -> bool {
+        self.first_bad.is_none() && row.seq.0 <= self.seq
+    }
+
+    /// The row as its log explains it; `None` where the sums are no quantities.
+    #[must_use]
+    pub fn explained(&self, row: &WorkOrder) -> Option<WorkOrder> {
+        let mut explained = row.clone();
+        for counter in Counter::ALL {
+            explained.set_quantity(counter, Quantity::new(self.counters[place(counter)].deltas)?);
+        }
+        explained.seq.0 = self.seq;
+        if self.fence > explained.fence.0 {
+            explained.fence.0 = self.fence;
+            explained.fence_owner = None;
+        }
+        Some(explained)
+    }
+
+    /// What is wrong with the log, and with the row that it should explain.
+    #[must_use]
+    pub fn judge(&self, row: Option<&WorkOrder>) -> Vec<Drift> {
+        let Some(row) = row else { return self.orphan().into_iter().collect() };
+        let explains = self.explains(row);
+        let explained = self.explained(row);
+        let remedy = if explains && explained.is_some() { Remedy::Repair } else { Remedy::Decision };
+        let mut drifts = Vec::new();
+        drifts.extend(self.first_bad.as_ref().map(|bad| self.broken(bad, row)));
+        drifts.extend(self.refused.clone());
+        let of_row = |kind, counter, seq, expected: Value, actual: Value, details: Value, remedy| Drift {
+            work_order: self.work_order.clone(),
+            kind,
+            counter,
+            seq,
+            request_id: None,
+            expected,
+            actual,
+            details,
+            remedy,
+        };
+        if row.seq.0 != self.seq {
+            let seq = (row.seq.0 < self.seq).then_some(row.seq.0 + 1);
+            drifts.push(of_row(Kind::Seq, None, seq, json!(self.seq), json!(row.seq.0), json!({}), remedy));
+        }
+        for counter in Counter::ALL {
+            let sum = &self.counters[place(counter)];
+            let quantity = row.quantity(counter).get();
+            // Where the chain is broken, a quantity that follows from its last row is
+            // explained by the break, which is a finding already.
+            if quantity == sum.deltas || (self.first_bad.is_some() && quantity == sum.after) {
+                continue;
+            }
+            let last: Vec<Value> = sum.last.iter().map(shown).collect();
+            let details = match remedy {
+                Remedy::Repair => json!({ "rows": last }),
+                Remedy::Decision => json!({ "rows": last, "proposal": self.proposal(counter, row) }),
+            };
+            let (expected, actual) = (json!(sum.deltas), json!(quantity));
+            drifts.push(of_row(Kind::Quantity, Some(counter), None, expected, actual, details, remedy));
+        }
+        let status: Status = match explained.filter(|_| explains) {
+            Some(explained) => explained.present_status(),
+            None => row.present_status(),
+        };
+        if row.status != status {
+            let (expected, actual) = (json!(status.word()), json!(row.status.word()));
+            drifts.push(of_row(Kind::Status, None, None, expected, actual, json!({}), Remedy::Repair));
+        }
+        if row.fence.0 < self.fence && !drifts.iter().any(|drift| drift.kind == Kind::Fence) {
+            let (expected, actual) = (json!(self.fence), json!(row.fence.0));
+            drifts.push(of_row(Kind::Fence, None, None, expected, actual, json!({}), remedy));
+        }
+        drifts
+    }
+
+    fn broken(&self, bad: &Bad, row: &WorkOrder) -> Drift {
+        Drift {
+            work_order: self.work_order.clone(),
+            kind: bad.kind,
+            // Fences and seqs run over all counters.
+            counter: Some(bad.counter).filter(|_| !matches!(bad.kind, Kind::Fence | Kind::Gap)),
+            seq: Some(bad.seq),
+            request_id: Some(bad.request_id.clone()),
+            expected: json!(bad.expected),
+            actual: json!(bad.actual),
+            details: json!({
+                "rows": bad.rows,
+                "bad_rows": self.bad_rows,
+                "proposal": self.proposal(bad.counter, row),
+            }),
+            remedy: Remedy::Decision,
+        }
+    }
+
+    /// The correction that would bring a quantity to the sum of its deltas as they are.
+    fn proposal(&self, counter: Counter, row: &WorkOrder) -> Value {
+        let (sum, quantity) = (self.counters[place(counter)].deltas, row.quantity(counter).get());
+        if sum == quantity {
+            return Value::Null;
+        }
+        json!({ "correction": { "counter": counter, "delta": sum.saturating_sub(quantity), "expected": quantity } })
+    }
+
+    fn orphan(&self) -> Option<Drift> {
+        let first = self.counters.iter().filter_map(|sum| sum.last.as_ref()).map(|row| row.request_id.clone()).next();
+        let rows = self.counters.iter().filter_map(|sum| sum.last.as_ref()).map(shown);
+        (self.rows > 0).then(|| Drift {
+            work_order: self.work_order.clone(),
+            kind: Kind::Orphan,
+            counter: None,
+            seq: None,
+            request_id: first,
+            expected: Value::Null,
+            actual: json!(self.rows),
+            details: json!({ "rows": rows.collect::<Vec<_>>(), "rows_of_log": self.rows }),
+            remedy: Remedy::Decision,
+        })
+    }
+}
+
+/// A row of the log as it is shown in a finding.
+#[must_use]
+pub fn shown(row: &LoggedRow) -> Value {
+    json!({
+        "request_id": row.request_id, "seq": row.seq, "at_seq": row.at_seq, "counter": row.counter,
+        "action": row.action, "quantity": row.quantity, "delta": row.delta, "before": row.before,
+        "after": row.after, "step": row.step, "barcode": row.barcode, "fence": row.fence,
+    })
+}
+
+fn place(counter: Counter) -> usize {
+    match counter {
+        Counter::Input => 0,
+        Counter::Output => 1,
+        Counter::Scrap => 2,
+    }
+}

@@ -1,0 +1,13 @@
+-- The next claims of one work order, each with whether a counted scan of the same barcode
+-- holds it.
+select c.work_order, c.counter, c.step, c.barcode, c.ordinal, c.request_id, c.quantity,
+       (select true from update_log l
+        where l.request_id = c.request_id and l.work_order = c.work_order and l.counter = c.counter
+          and l.step_canonical = c.step and l.barcode_canonical = c.barcode and l.quantity = c.quantity
+          and l.seq is not null and l.action = 'scan'
+        limit 1) is not null as held
+from barcode_claims c
+where c.work_order = $1
+  and ($2::text is null or (c.counter, c.step, c.barcode, c.ordinal) > ($2, $3, $4, $5))
+order by c.counter, c.step, c.barcode, c.ordinal
+limit $6
