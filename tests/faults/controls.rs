@@ -15,8 +15,10 @@ use scanfence::domain::ids::{Owner, RequestId, WorkOrderNumber};
 use scanfence::domain::update::Update;
 use scanfence::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
 use scanfence::http::access::Access;
-use scanfence::http::{Http, Limits, server};
+use scanfence::http::{Http, Limits, Parts, server};
 use scanfence::lease::local::LocalLease;
+use scanfence::monitor::{self, Monitor};
+use scanfence::schedule::Schedule;
 use scanfence::store::postgres::{self, PostgresStore};
 use scanfence::store::{
     BarcodeQuery, Batch, Edited, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
@@ -131,13 +133,22 @@ async fn run_without(off: Off) -> Vec<Violation> {
 
 /// Starts a replica without a process of its own; its URL.
 async fn replica(database: &Database, off: Off, stop: &CancellationToken) -> String {
-    let inner = PostgresStore::open(database.url()).await.expect("the database is there");
-    let store: Arc<dyn Store> = Arc::new(Unprotected { inner, off });
+    let inner = Arc::new(PostgresStore::open(database.url()).await.expect("the database is there"));
+    let store: Arc<dyn Store> = Arc::new(Unprotected { inner: Arc::clone(&inner), off });
     let lease = Arc::new(LocalLease::new(Owner::named(&unique("o"))));
     let metrics = Arc::new(Metrics::new());
     let (committer, intake) =
         Committer::start(Arc::clone(&store), Arc::clone(&lease) as _, Arc::clone(&metrics), Settings::default());
-    let http = Http::new(Arc::new(intake), store, lease, metrics, Access::Open, Limits::default(), stop.clone());
+    let by_nobody = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
+    let parts = Parts {
+        counter: Arc::new(intake),
+        store,
+        lease,
+        monitor: Arc::new(Monitor::new(inner, Arc::clone(&metrics), unique("m"), by_nobody)),
+        channels: Arc::default(),
+        metrics,
+    };
+    let http = Http::new(parts, Access::Open, Limits::default(), stop.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
     let address = listener.local_addr().expect("it is bound");
     // Ends with the test's runtime.
@@ -150,7 +161,7 @@ async fn replica(database: &Database, off: Off, stop: &CancellationToken) -> Str
 
 /// A store on PostgreSQL that leaves something out.
 struct Unprotected {
-    inner: PostgresStore,
+    inner: Arc<PostgresStore>,
     off: Off,
 }
 
@@ -170,6 +181,7 @@ impl Unprotected {
             Off::Nothing | Off::Guard => {}
             Off::RequestIds => batch.unverified.clear(),
             Off::Claims => {
+                batch.unclaimed.clear();
                 for change in &mut batch.changes {
                     // Only new ones: those that stand are not known.
                     change.claims = ClaimChanges { insert: change.claims.insert.clone(), ..ClaimChanges::default() };
@@ -231,6 +243,9 @@ impl Store for Unprotected {
     }
     async fn ready(&self) -> Result<Readiness, StoreError> {
         self.inner.ready().await
+    }
+    fn writes_at_once(&self) -> usize {
+        self.inner.writes_at_once()
     }
     fn epoch(&self) -> u64 {
         self.inner.epoch()
