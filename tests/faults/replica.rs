@@ -97,9 +97,11 @@ impl Replica {
     /// Asks it to stop, and waits until the next one is ready.
     pub async fn roll(&self) {
         let number = {
-            let mut state = self.cared_for.state();
-            state.ended_by_us = true;
-            state.service.iter().for_each(Service::ask_to_stop);
+            let state = &mut *self.cared_for.state();
+            if let Some(service) = &state.service {
+                state.ended_by_us = true;
+                service.ask_to_stop();
+            }
             state.number
         };
         eventually("a replica is rolled over", SOON, async || (self.process()?.0 > number).then_some(())).await;

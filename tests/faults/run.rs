@@ -81,6 +81,7 @@ pub async fn run(plan: Plan) -> Report {
         violations.extend(run.settle(&mut plant, &terminals).await);
         let (ledger, wrong) = books_of(plant.books(), &run.floor.history).await;
         violations.extend(wrong);
+        violations.extend(own_check(&plant.doors()[0]).await);
         violations.extend(clean(&mut plant, &run.floor, &held).await);
         violations.extend(watcher.found());
         last = ledger;
@@ -205,6 +206,33 @@ impl Run {
         }
         tally
     }
+}
+
+/// What the service's own check of all work orders finds, or its scheduled ones have ever found.
+async fn own_check(door: &str) -> Vec<Violation> {
+    let client = Client::new(door);
+    // The first one may be refused: each of its connections finds out for itself what broke.
+    let place = eventually("a check is taken", SOON, async || {
+        let asked = client.json("POST", "/v1/consistency/checks", &[], &json!({ "range": "full" })).await.ok()?;
+        asked.header("location").map(ToOwned::to_owned)
+    })
+    .await;
+    let check = eventually("the check ends", SOON, async || {
+        let check = client.request("GET", &place, &[], "").await.ok().filter(|reply| reply.status.is_success())?.json();
+        (!check["finished_at"].is_null()).then_some(check)
+    })
+    .await;
+    let mut wrong = Vec::new();
+    if check["state"] != "good" {
+        wrong.push(Violation::of(Promise::Conserve, format!("its own check: {check}")));
+    }
+    let findings = client.get("/v1/consistency/findings").await;
+    assert!(findings.status.is_success(), "{}", findings.text());
+    let findings = findings.json();
+    for finding in findings["items"].as_array().into_iter().flatten() {
+        wrong.push(Violation::of(Promise::Conserve, format!("a check has found: {finding}")));
+    }
+    wrong
 }
 
 /// What must not be left over once everything is settled and idle.
