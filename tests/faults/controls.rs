@@ -15,8 +15,11 @@ use scanfence::domain::ids::{Owner, RequestId, WorkOrderNumber};
 use scanfence::domain::update::Update;
 use scanfence::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
 use scanfence::http::access::Access;
-use scanfence::http::{Http, Limits, server};
+use scanfence::http::{Http, Limits, Parts, server};
 use scanfence::lease::local::LocalLease;
+use scanfence::monitor::alarms::Channels;
+use scanfence::monitor::{self, Monitor};
+use scanfence::schedule::Schedule;
 use scanfence::store::postgres::{self, PostgresStore};
 use scanfence::store::{
     BarcodeQuery, Batch, Edited, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
@@ -137,7 +140,12 @@ async fn replica(database: &Database, off: Off, stop: &CancellationToken) -> Str
     let metrics = Arc::new(Metrics::new());
     let (committer, intake) =
         Committer::start(Arc::clone(&store), Arc::clone(&lease) as _, Arc::clone(&metrics), Settings::default());
-    let http = Http::new(Arc::new(intake), store, lease, metrics, Access::Open, Limits::default(), stop.clone());
+    let unwatched = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
+    let books = PostgresStore::open(database.url()).await.expect("the database is there");
+    let monitor = Arc::new(Monitor::new(Arc::new(books), Arc::clone(&metrics), unique("m"), unwatched));
+    let (counter, channels) = (Arc::new(intake), Arc::new(Channels::default()));
+    let parts = Parts { counter, store, lease, monitor, channels, metrics };
+    let http = Http::new(parts, Access::Open, Limits::default(), stop.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
     let address = listener.local_addr().expect("it is bound");
     // Ends with the test's runtime.
@@ -170,6 +178,7 @@ impl Unprotected {
             Off::Nothing | Off::Guard => {}
             Off::RequestIds => batch.unverified.clear(),
             Off::Claims => {
+                batch.unclaimed.clear();
                 for change in &mut batch.changes {
                     // Only new ones: those that stand are not known.
                     change.claims = ClaimChanges { insert: change.claims.insert.clone(), ..ClaimChanges::default() };
@@ -231,6 +240,9 @@ impl Store for Unprotected {
     }
     async fn ready(&self) -> Result<Readiness, StoreError> {
         self.inner.ready().await
+    }
+    fn writes_at_once(&self) -> usize {
+        self.inner.writes_at_once()
     }
     fn epoch(&self) -> u64 {
         self.inner.epoch()
