@@ -17,7 +17,6 @@ use scanfence::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, Work
 use scanfence::http::access::Access;
 use scanfence::http::{Http, Limits, Parts, server};
 use scanfence::lease::local::LocalLease;
-use scanfence::monitor::alarms::Channels;
 use scanfence::monitor::{self, Monitor};
 use scanfence::schedule::Schedule;
 use scanfence::store::postgres::{self, PostgresStore};
@@ -134,17 +133,21 @@ async fn run_without(off: Off) -> Vec<Violation> {
 
 /// Starts a replica without a process of its own; its URL.
 async fn replica(database: &Database, off: Off, stop: &CancellationToken) -> String {
-    let inner = PostgresStore::open(database.url()).await.expect("the database is there");
-    let store: Arc<dyn Store> = Arc::new(Unprotected { inner, off });
+    let inner = Arc::new(PostgresStore::open(database.url()).await.expect("the database is there"));
+    let store: Arc<dyn Store> = Arc::new(Unprotected { inner: Arc::clone(&inner), off });
     let lease = Arc::new(LocalLease::new(Owner::named(&unique("o"))));
     let metrics = Arc::new(Metrics::new());
     let (committer, intake) =
         Committer::start(Arc::clone(&store), Arc::clone(&lease) as _, Arc::clone(&metrics), Settings::default());
-    let unwatched = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
-    let books = PostgresStore::open(database.url()).await.expect("the database is there");
-    let monitor = Arc::new(Monitor::new(Arc::new(books), Arc::clone(&metrics), unique("m"), unwatched));
-    let (counter, channels) = (Arc::new(intake), Arc::new(Channels::default()));
-    let parts = Parts { counter, store, lease, monitor, channels, metrics };
+    let by_nobody = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
+    let parts = Parts {
+        counter: Arc::new(intake),
+        store,
+        lease,
+        monitor: Arc::new(Monitor::new(inner, Arc::clone(&metrics), unique("m"), by_nobody)),
+        channels: Arc::default(),
+        metrics,
+    };
     let http = Http::new(parts, Access::Open, Limits::default(), stop.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
     let address = listener.local_addr().expect("it is bound");
@@ -158,7 +161,7 @@ async fn replica(database: &Database, off: Off, stop: &CancellationToken) -> Str
 
 /// A store on PostgreSQL that leaves something out.
 struct Unprotected {
-    inner: PostgresStore,
+    inner: Arc<PostgresStore>,
     off: Off,
 }
 

@@ -71,10 +71,10 @@ impl Replica {
 
     /// Kills it, and keeps it down until [`Replica::let_up`].
     pub fn kill9(&self) {
-        let mut state = self.cared_for.state();
+        let state = &mut *self.cared_for.state();
         state.held_down = true;
-        state.ended_by_us = true;
         if let Some(service) = &mut state.service {
+            state.ended_by_us = true;
             service.kill9();
         }
     }
@@ -215,8 +215,8 @@ async fn care(cared_for: Arc<CaredFor>, door: Leader) {
             // Before it listens it may give up, as where the database is away; a service that
             // serves ends when asked to, and well.
             let served = service.listens().is_some();
-            let good = if state.ended_by_us { code.is_none_or(|code| code == 0) } else { !served };
-            if !good {
+            let well = state.ended_by_us && code.is_none_or(|code| code == 0);
+            if served && !well {
                 state.complaints.push(format!("it ended with {code:?}:\n{}", tail(&service.log())));
             }
             state.ended_by_us = false;

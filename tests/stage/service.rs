@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -104,9 +105,9 @@ impl Setup {
             .spawn()
             .expect("the program is built");
         let lines = Arc::default();
-        read(process.stderr.take().expect("it is piped"), Arc::clone(&lines));
+        let reader = read(process.stderr.take().expect("it is piped"), Arc::clone(&lines));
         let guard = Guard::over_process(guard::pid_of(&process));
-        Service { process, address: None, lines, _home: home, _guard: guard }
+        Service { process, address: None, lines, reader, _home: home, _guard: guard }
     }
 }
 
@@ -116,6 +117,7 @@ pub struct Service {
     process: Child,
     address: Option<SocketAddr>,
     lines: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
     /// Where it would leave its data, were it not told where.
     _home: TempDir,
     _guard: Guard,
@@ -215,9 +217,10 @@ impl Service {
         guard::signal(guard::pid_of(&self.process), Signal::CONT);
     }
 
-    /// Its exit code, once it has ended.
+    /// Its exit code, once it has ended and all of its log is read.
     pub fn ended(&mut self) -> Option<Option<i32>> {
-        Some(self.process.try_wait().expect("it is ours")?.code())
+        let status = self.process.try_wait().expect("it is ours")?;
+        self.reader.is_finished().then(|| status.code())
     }
 
     fn lines(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
@@ -242,12 +245,12 @@ pub fn program() -> PathBuf {
 }
 
 /// Collects the log, so that the service never waits for a reader. The thread ends with it.
-fn read(log: ChildStderr, lines: Arc<Mutex<Vec<String>>>) {
+fn read(log: ChildStderr, lines: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
             lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
-    });
+    })
 }
 
 /// The address in the line by which the service says where it listens.
