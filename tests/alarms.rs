@@ -740,6 +740,35 @@ async fn everything_is_read_back_as_it_was_written(plant: Plant) {
     assert_eq!(seen, [(Line::default(), notice.clone()), (full, notice)]);
 }
 
+#[tokio::test]
+async fn the_search_for_bursts_reads_duplicates_alone_however_long_the_log() {
+    let plant = on_postgres().await;
+    let Below::Postgres(database) = &plant.below else { unreachable!("it is on PostgreSQL") };
+    let mut connection = database.connect().await;
+    let log =
+        "insert into update_log (request_id, work_order, seq, at_seq, counter, action, delta, before, after, fence,
+                   work_order_status, remaining, recorded_at, recorded_by, outcome, code, rendering)
+               select 'r' || n, 'W1', case when n % 50 > 0 then n end, case when n % 50 = 0 then n end, 'input', 'scan',
+                      sign(n % 50), 0, 0, 1, 'in_progress', 0, now() - n * interval '1 second', 'line-3',
+                      case when n % 50 > 0 then 'counted' else 'refused' end,
+                      case when n % 50 = 0 then 'barcode-already-counted' end, 1
+               from generate_series(1, 20000) n";
+    sqlx::raw_sql(log).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql("analyze update_log").execute(&mut connection).await.unwrap();
+    let survey = include_str!("../src/store/postgres/survey.sql");
+    let prepare = format!(
+        "prepare survey (timestamptz, timestamptz, bigint, timestamptz, bigint, bigint, timestamptz) as {survey}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await.unwrap();
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        sqlx::raw_sql(AssertSqlSafe(format!("set plan_cache_mode = {mode}"))).execute(&mut connection).await.unwrap();
+        let explain = "explain execute survey (now(), now() - interval '1 minute', 20, now(), 1000, 10000, now())";
+        let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
+        let plan = plan.join("\n");
+        assert!(plan.contains("using update_log_duplicates") && !plan.contains("Seq Scan on update_log"), "{plan}");
+    }
+}
+
 // --- The service as a process ---
 
 async fn a_service_tells_people_of_drift_and_bursts_and_shows_no_secret(plant: Plant) {
