@@ -188,7 +188,11 @@ impl Ledger {
             if quantity == sum.deltas || (self.first_bad.is_some() && quantity == sum.after) {
                 continue;
             }
-            let details = json!({ "last": sum.last.as_ref().map(shown), "proposal": self.proposal(counter, row) });
+            let last: Vec<Value> = sum.last.iter().map(shown).collect();
+            let details = match remedy {
+                Remedy::Repair => json!({ "rows": last }),
+                Remedy::Decision => json!({ "rows": last, "proposal": self.proposal(counter, row) }),
+            };
             let (expected, actual) = (json!(sum.deltas), json!(quantity));
             drifts.push(of_row(Kind::Quantity, Some(counter), None, expected, actual, details, remedy));
         }

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use super::check::retried;
 use super::ledger::Ledger;
-use super::parts::Standing;
+use super::parts::{Part, Standing};
 use crate::domain::consistency::{AuditEntry, Finding, FindingState, Kind, Remedy};
 use crate::domain::decide::{Claim, ClaimChanges, ClaimKey};
 use crate::domain::ids::Stamp;
 use crate::domain::time::Timestamp;
 use crate::domain::work_order::WorkOrder;
 use crate::store::StoreError;
-use crate::store::consistency::{ConsistencyStore, Evidence, Mending, RepairWanted};
+use crate::store::consistency::{ClaimPlace, ConsistencyStore, Evidence, LoggedRow, Mending, RepairWanted};
 
 /// Rows read at once, and while the row is locked: a few milliseconds.
 const ROWS: i64 = 5_000;
@@ -140,11 +140,12 @@ async fn attempt_repair(
         return Err(NotRepaired::DecisionNeeded(Box::new(finding)));
     }
     let prefix = read(store, &finding.work_order).await?;
-    let barcodes = barcodes(&finding);
-    let wanted = RepairWanted { finding: &finding, after_seq: prefix.seq(), barcodes: &barcodes, limit: ROWS };
+    let parts = parts(&finding);
+    let places: Vec<ClaimPlace> = parts.iter().map(|part| part.place(0)).collect();
+    let wanted = RepairWanted { finding: &finding, after_seq: prefix.seq(), parts: &places, limit: ROWS };
     let mut judged = Judged::Outrun;
     let mut decide = |evidence: Evidence| {
-        judged = judge(&finding, prefix.clone(), evidence);
+        judged = judge(&finding, &parts, prefix.clone(), evidence);
         let Judged::Mend { before, after, row, claims } = &mut judged else { return None };
         row.stamp = Stamp(rand::random());
         row.updated_at = now();
@@ -181,13 +182,17 @@ async fn read(store: &dyn ConsistencyStore, name: &str) -> Result<Ledger, StoreE
 }
 
 /// The barcodes that a finding lists.
-fn barcodes(finding: &Finding) -> Vec<String> {
+fn parts(finding: &Finding) -> Vec<Part> {
+    let Some(counter) = finding.counter else { return Vec::new() };
     let listed = finding.details.get("claims").and_then(Value::as_array).into_iter().flatten();
-    let mut barcodes: Vec<String> =
-        listed.filter_map(|claim| claim.get("barcode")?.as_str()).map(str::to_owned).collect();
-    barcodes.sort_unstable();
-    barcodes.dedup();
-    barcodes
+    let part = |claim: &Value| {
+        let text = |field: &str| claim.get(field)?.as_str().map(str::to_owned);
+        Some(Part { counter: counter.word().to_owned(), step: text("step")?, barcode: text("barcode")? })
+    };
+    let mut parts: Vec<Part> = listed.filter_map(part).collect();
+    parts.sort_unstable();
+    parts.dedup();
+    parts
 }
 
 /// What stands while the row is locked, judged.
@@ -202,7 +207,7 @@ enum Judged {
     Mend { before: Value, after: Value, row: Box<WorkOrder>, claims: ClaimChanges },
 }
 
-fn judge(finding: &Finding, mut ledger: Ledger, evidence: Evidence) -> Judged {
+fn judge(finding: &Finding, wanted: &[Part], mut ledger: Ledger, evidence: Evidence) -> Judged {
     let full = |rows: usize| i64::try_from(rows).is_ok_and(|rows| rows >= ROWS);
     match evidence.state {
         Some(FindingState::Open) => {}
@@ -229,10 +234,12 @@ fn judge(finding: &Finding, mut ledger: Ledger, evidence: Evidence) -> Judged {
             if !ledger.explains(&row) || full(evidence.parts.len()) || full(evidence.claims.len()) {
                 return Judged::DecisionNeeded;
             }
-            let mut parts = evidence.parts;
-            parts.sort_by_key(|row| row.seq);
+            // The same barcode may stand for another counter or step, which is none of this finding's.
+            let is_wanted = |row: &&LoggedRow| Part::of_row(row).is_some_and(|part| wanted.contains(&part));
+            let mut rows: Vec<&LoggedRow> = evidence.parts.iter().filter(is_wanted).collect();
+            rows.sort_by_key(|row| row.seq);
             let mut standing = Standing::of(&finding.work_order, row.plan.barcode_policy);
-            parts.iter().for_each(|row| standing.take(row));
+            rows.into_iter().for_each(|row| standing.take(row));
             match standing.mend(&row.work_order, &evidence.claims) {
                 None => Judged::DecisionNeeded,
                 Some(claims) => {

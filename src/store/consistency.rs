@@ -274,7 +274,7 @@ pub struct ClaimedRow {
 }
 
 /// The place of a claim among its work order's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct ClaimPlace {
     /// For which counter.
     pub counter: String,
@@ -374,7 +374,7 @@ pub struct RepairWanted<'a> {
     /// The prefix of the log that is known already.
     pub after_seq: i64,
     /// Barcodes whose claims may have to be set right.
-    pub barcodes: &'a [String],
+    pub parts: &'a [ClaimPlace],
     /// At most so many rows after the prefix, and of these barcodes.
     pub limit: i64,
 }
@@ -388,7 +388,7 @@ pub struct Evidence {
     pub work_order: Option<WorkOrder>,
     /// The counted rows after the prefix, by seq.
     pub log: Vec<LoggedRow>,
-    /// The counted rows of the wanted barcodes, by seq.
+    /// The counted rows of the wanted barcodes, whatever counter and step.
     pub parts: Vec<LoggedRow>,
     /// The claims of the wanted barcodes.
     pub claims: Vec<ClaimedRow>,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use scanfence::domain::consistency::{CheckState, FindingState, Kind, Range};
-use scanfence::domain::ids::WorkOrderNumber;
+use scanfence::domain::ids::{Step, WorkOrderNumber};
+use scanfence::domain::request::Counter;
 use scanfence::domain::work_order::BarcodePolicy;
 use scanfence::monitor::Settings;
 use scanfence::monitor::repair::{NotRepaired, RepairAsk};
@@ -25,10 +26,13 @@ fn ask(finding_id: &str) -> RepairAsk {
     }
 }
 
-/// Three scans, two of them of parts.
+/// Three scans, two of them of parts; and one of them at another step, as scrap.
 async fn seeded(floor: &Floor) -> WorkOrderNumber {
     let number = floor.work_order(BarcodePolicy::Once).await;
-    floor.count(&[scan_of(&number, "A"), scan_of(&number, "B"), scan(&number)]).await;
+    let mut elsewhere = scan_of(&number, "A");
+    elsewhere.step = Step::parse("P020").unwrap();
+    elsewhere.counter = Counter::Scrap;
+    floor.count(&[scan_of(&number, "A"), elsewhere, scan_of(&number, "B"), scan(&number)]).await;
     number
 }
 
@@ -37,10 +41,13 @@ pub async fn what_the_log_explains_is_set_right_and_resolved(floor: &Floor) {
         ("update work_orders set input_quantity = 99 where work_order = 'W'", Kind::Quantity),
         ("update work_orders set status = 'completed' where work_order = 'W'", Kind::Status),
         ("update work_orders set seq = 1 where work_order = 'W'", Kind::Seq),
-        ("update update_log set fence = 7 where work_order = 'W' and seq = 3", Kind::Fence),
-        ("delete from barcode_claims where work_order = 'W' and barcode = 'A'", Kind::Claim),
+        ("update update_log set fence = 7 where work_order = 'W' and seq = 4", Kind::Fence),
+        ("delete from barcode_claims where work_order = 'W' and barcode = 'A' and step = ''", Kind::Claim),
         ("insert into barcode_claims values ('W', 'input', '', 'C', 1, 'a claim of nobody', 1)", Kind::Claim),
-        ("update barcode_claims set request_id = 'other' where work_order = 'W' and barcode = 'A'", Kind::Claim),
+        (
+            "update barcode_claims set request_id = 'other' where work_order = 'W' and barcode = 'A' and step = ''",
+            Kind::Claim,
+        ),
     ] {
         let number = seeded(floor).await;
         floor.sql(&sql.replace("'W'", &format!("'{number}'"))).await;
@@ -129,7 +136,9 @@ pub async fn pitfall_37_scans_race_a_repair_and_all_are_counted(floor: &Floor) {
     let counted = Arc::new(std::sync::atomic::AtomicI64::new(3));
     for _ in 0..5 {
         // A status or claim can be bent while scans go on, without bending what they log.
-        floor.sql(&format!("delete from barcode_claims where work_order = '{number}' and barcode = 'A'")).await;
+        floor
+            .sql(&format!("delete from barcode_claims where work_order = '{number}' and barcode = 'A' and step = ''"))
+            .await;
         let finding = floor.only(&number, Kind::Claim).await;
         let stop = Arc::new(AtomicBool::new(false));
         let scanning = {

@@ -389,13 +389,17 @@ async fn evidence(connection: &mut PgConnection, wanted: &RepairWanted<'_>) -> R
     let work_order = locked.first().map(|(_, row)| rows::read(row)).transpose()?;
     let state = sqlx::query_as("select state from consistency_findings where finding_id = $1 for update");
     let state: Vec<(String,)> = all(connection, state.bind(wanted.finding.finding_id.clone())).await?;
-    let parts = sqlx::query_as(include_str!("consistency/parts.sql"))
-        .bind(name.clone())
-        .bind(wanted.barcodes.to_vec())
-        .bind(wanted.limit);
+    let texts = |text: fn(&ClaimPlace) -> &String| wanted.parts.iter().map(text).cloned().collect::<Vec<_>>();
+    let mut barcodes = texts(|part| &part.barcode);
+    barcodes.sort_unstable();
+    barcodes.dedup();
+    let parts =
+        sqlx::query_as(include_str!("consistency/parts.sql")).bind(name.clone()).bind(barcodes).bind(wanted.limit);
     let claims = sqlx::query_as::<_, ClaimedRow>(include_str!("consistency/parts_claims.sql"))
         .bind(name.clone())
-        .bind(wanted.barcodes.to_vec())
+        .bind(texts(|part| &part.counter))
+        .bind(texts(|part| &part.step))
+        .bind(texts(|part| &part.barcode))
         .bind(wanted.limit);
     Ok(Evidence {
         state: state.first().and_then(|(state,)| FindingState::of_word(state)),

@@ -402,10 +402,10 @@ async fn evidence(connection: &mut SqliteConnection, wanted: &RepairWanted<'_>) 
     bound.text(&wanted.finding.finding_id);
     let finding = fetch(connection, sql::FINDING, bound).await?;
     let finding: Option<Finding> = finding.first().map(|row| rows::read(row)).transpose()?;
-    let of_barcodes = || {
+    let of_parts = || {
         let mut bound = Arguments::default();
         bound.text(name);
-        bound.text(&list(&wanted.barcodes));
+        bound.text(&list(&wanted.parts));
         bound.number(wanted.limit);
         bound
     };
@@ -413,8 +413,8 @@ async fn evidence(connection: &mut SqliteConnection, wanted: &RepairWanted<'_>) 
         state: finding.map(|finding| finding.state),
         work_order: work_order(connection, name).await?,
         log: counted(connection, name, wanted.after_seq, wanted.limit).await?,
-        parts: all(connection, sql::PARTS, of_barcodes()).await?,
-        claims: all(connection, sql::PARTS_CLAIMS, of_barcodes()).await?,
+        parts: all(connection, sql::PARTS, of_parts()).await?,
+        claims: all(connection, sql::PARTS_CLAIMS, of_parts()).await?,
     })
 }
 

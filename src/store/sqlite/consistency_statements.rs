@@ -142,19 +142,21 @@ pub(super) const COUNT_CLAIMS: &str = "
         (select count(*) from barcode_claims as c
             where c.work_order = ?1 and c.counter = ?2 and c.step = ?3 and c.barcode = ?4)";
 
-/// At most ?3 counted rows of the barcodes ?2 of the work order ?1.
+/// At most ?3 counted rows of the barcodes ?2 of the work order ?1, whatever counter and step.
 pub(super) const PARTS: &str = concat!(
     "select ",
     logged!(),
-    " from json_each(?2) as wanted cross join update_log as l
-    on l.barcode_canonical = wanted.value and +l.work_order = ?1 and l.seq is not null limit ?3"
+    " from (select distinct value ->> 'barcode' as barcode from jsonb_each(?2)) as wanted cross join update_log as l
+    on l.barcode_canonical = wanted.barcode and +l.work_order = ?1 and l.seq is not null limit ?3"
 );
 
 /// At most ?3 claims of the barcodes ?2 of the work order ?1.
 pub(super) const PARTS_CLAIMS: &str = concat!(
     "select ",
     claimed!(),
-    " from barcode_claims as c where c.work_order = ?1 and c.barcode in (select value from json_each(?2)) limit ?3"
+    " from jsonb_each(?2) as wanted cross join barcode_claims as c
+    on c.work_order = ?1 and c.counter = wanted.value ->> 'counter' and c.step = wanted.value ->> 'step'
+    and c.barcode = wanted.value ->> 'barcode' limit ?3"
 );
 
 /// Takes the turn for ?1 if it is free, run out or its own already; ?2 as in '+10.0 seconds'.
@@ -319,3 +321,36 @@ pub(super) const RECORD_REPAIR: &str = "
     insert into audit_trail (request_id, action, work_order, finding_id, recorded_at, recorded_by, operator, reason,
         payload, before, after)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Executor as _, SqliteConnection};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_statement_over_the_log_walks_a_table() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory is there");
+        for schema in [
+            include_str!("../../../migrations/sqlite/0001_counting.sql"),
+            include_str!("../../../migrations/sqlite/0002_consistency.sql"),
+        ] {
+            connection.execute(schema).await.expect("the schema is sound");
+        }
+        for statement in
+            [NAMES, PAGE_LOG, PAGE_CLAIMS, COUNTED, REFUSED, LAST_SEQ, CLAIMS, COUNT_CLAIMS, PARTS, PARTS_CLAIMS]
+        {
+            let explain = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
+            let steps: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(explain).fetch_all(&mut connection).await.expect("the statement is sound");
+            let walks: Vec<&String> = steps
+                .iter()
+                .map(|(_, _, _, step)| step)
+                .filter(|step| ["SCAN l", "SCAN c", "SCAN w"].iter().any(|scan| step.starts_with(scan)))
+                .filter(|step| !["SCAN logged", "SCAN claimed", "SCAN wanted"].contains(&step.as_str()))
+                .filter(|step| !step.contains("VIRTUAL TABLE"))
+                .collect();
+            assert!(walks.is_empty(), "{walks:?} in {statement}");
+        }
+    }
+}

@@ -1,5 +1,9 @@
--- The claims of some barcodes of one work order, whatever counter and step.
+-- The claims of some barcodes of one work order.
 select c.work_order, c.counter, c.step, c.barcode, c.ordinal, c.request_id, c.quantity, true as held
-from barcode_claims c
-where c.work_order = $1 and c.barcode = any ($2::text[])
-limit $3
+from unnest($2::text[], $3::text[], $4::text[]) as wanted(counter, step, barcode)
+cross join lateral (
+    select * from barcode_claims b
+    where b.work_order = $1 and b.counter = wanted.counter and b.step = wanted.step and b.barcode = wanted.barcode
+    limit $5
+) c
+limit $5
