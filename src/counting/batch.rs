@@ -63,6 +63,27 @@ impl Wish {
     }
 }
 
+/// What a batch rests on that no load has looked up: request ids taken for undecided and
+/// barcodes taken for not counted. The guarded write looks, and holds back a work order
+/// where that was wrong.
+#[derive(Default)]
+pub(super) struct Unseen {
+    pub(super) request_ids: HashSet<RequestId>,
+    pub(super) barcodes: HashSet<ClaimKey>,
+}
+
+impl Unseen {
+    /// A load has looked these up.
+    pub(super) fn loaded(&mut self, wanted: &Wanted) {
+        for id in &wanted.request_ids {
+            self.request_ids.remove(id);
+        }
+        for (key, _) in &wanted.claims {
+            self.barcodes.remove(key);
+        }
+    }
+}
+
 /// What was decided about a batch, before it is written.
 pub(super) struct Decided {
     verdicts: Vec<Verdict>,
@@ -71,20 +92,22 @@ pub(super) struct Decided {
 }
 
 impl Decided {
-    /// The work orders that were not written because they hold a repeat.
+    /// The work orders that were not written because they hold a repeat, or a barcode that
+    /// stands counted.
     pub(super) fn blocked_by(&self, written: &Written) -> HashSet<WorkOrderNumber> {
         let known: HashSet<&RequestId> = written.known.iter().map(|update| &update.request_id).collect();
-        let unverified = self.batch.unverified.iter();
-        unverified.filter(|(id, _)| known.contains(id)).map(|(_, number)| number.clone()).collect()
+        let repeats = self.batch.unverified.iter().filter(|(id, _)| known.contains(id)).map(|(_, number)| number);
+        let counted = written.claimed.iter().map(|(key, _)| &key.work_order);
+        repeats.chain(counted).cloned().collect()
     }
 }
 
-/// Decides about all of `work`. The ids in `unverified` were looked up by nobody yet.
+/// Decides about all of `work`, trusting for now that what is `unseen` is not there.
 pub(super) fn judge(
     facts: Facts,
     work: &[Work],
     tenures: &HashMap<WorkOrderNumber, (Fence, Owner)>,
-    unverified: &HashSet<RequestId>,
+    unseen: Unseen,
 ) -> Decided {
     let now = Timestamp::cut(Utc::now()).expect("the clock stands between the years 1 and 9999");
     let waiting = work.iter().flat_map(|work| &work.waiting);
@@ -97,10 +120,20 @@ pub(super) fn judge(
     let unverified = changes
         .iter()
         .flat_map(|change| &change.updates)
-        .filter(|update| unverified.contains(&update.request_id))
+        .filter(|update| unseen.request_ids.contains(&update.request_id))
         .map(|update| (update.request_id.clone(), update.work_order.clone()))
         .collect();
-    Decided { verdicts, batch: Batch { changes, unverified } }
+    let unclaimed = unseen.barcodes.into_iter().collect();
+    Decided { verdicts, batch: Batch { changes, unverified, unclaimed } }
+}
+
+/// The updates at hand that counted the barcodes of `facts`.
+pub(super) fn originals(facts: &Facts) -> HashMap<RequestId, Arc<Update>> {
+    let claims = facts.claims.values().flatten();
+    claims
+        .filter_map(|claim| facts.updates.get_key_value(&claim.request_id))
+        .map(|(id, update)| (id.clone(), Arc::clone(update)))
+        .collect()
 }
 
 /// What a written batch comes to.

@@ -1,4 +1,4 @@
-//! What the two lanes of the committer share: how answers are given, and how a lane
+//! What the lanes of the committer share: how answers are given, and how a lane
 //! goes on after the store has failed.
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ const QUARANTINE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// What both lanes work with.
+/// What every lane works with.
 #[derive(Clone)]
 pub(super) struct Office {
     pub(super) store: Arc<dyn Store>,
@@ -66,27 +66,27 @@ impl Office {
         }
     }
 
-    /// Answers a settled batch; what it leaves is given back.
-    pub(super) async fn answer(&self, settled: Settled) -> Vec<Work> {
+    /// Answers a settled batch, with the `originals` that are at hand; what it leaves is given back.
+    pub(super) async fn answer(&self, settled: Settled, originals: HashMap<RequestId, Arc<Update>>) -> Vec<Work> {
         let Settled { answers, left } = settled;
         let (short, complete): (Vec<_>, Vec<_>) =
             answers.into_iter().partition(|(_, answer)| batch::missing_original(answer).is_some());
-        let fresh: HashMap<RequestId, Arc<Update>> = match short.is_empty() {
-            true => HashMap::new(),
-            false => complete.iter().filter_map(|(_, answer)| counted(answer)).collect(),
-        };
+        let mut known = originals;
+        if !short.is_empty() {
+            known.extend(complete.iter().filter_map(|(_, answer)| counted(answer)));
+        }
         for (waiting, answer) in complete {
             self.give(waiting, answer);
         }
         if !short.is_empty() {
-            self.answer_with_originals(short, fresh).await;
+            self.answer_with_originals(short, known).await;
         }
         left
     }
 
     /// Answers refusals that have to show which update counted the barcode.
-    async fn answer_with_originals(&self, mut answers: Vec<(Waiting, Answer)>, fresh: HashMap<RequestId, Arc<Update>>) {
-        batch::fill_originals(&mut answers, &fresh);
+    async fn answer_with_originals(&self, mut answers: Vec<(Waiting, Answer)>, known: HashMap<RequestId, Arc<Update>>) {
+        batch::fill_originals(&mut answers, &known);
         let missing: Vec<RequestId> =
             answers.iter().filter_map(|(_, answer)| batch::missing_original(answer)).cloned().collect();
         if !missing.is_empty() {

@@ -1,16 +1,19 @@
 //! The leased lane: many work orders in one guarded statement, no row held between
 //! round trips.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Unsettled;
-use super::batch::{self, Decided, Wish};
+use super::batch::{self, Decided, Unseen, Wish};
 use super::lanes::{Office, Troubles};
 use super::mailbox::{Lane, Next, Work};
-use super::memory::Memory;
-use crate::domain::decide::Facts;
-use crate::domain::ids::{Fence, Owner, RequestId, WorkOrderNumber};
+use super::memory::{Generation, SharedMemory};
+use crate::domain::decide::{ClaimKey, Facts};
+use crate::domain::ids::{Fence, Owner, WorkOrderNumber};
+use crate::domain::request::Ask as Asked;
+use crate::domain::work_order::BarcodePolicy;
 use crate::lease::{Ask, Health, Held, Standing};
 use crate::store::{StoreError, Written};
 
@@ -26,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct LeasedLane {
     office: Office,
-    memory: Memory,
+    memory: SharedMemory,
     troubles: Troubles,
     owner: Owner,
 }
@@ -35,9 +38,9 @@ pub(super) struct LeasedLane {
 type Tenures = HashMap<WorkOrderNumber, Held>;
 
 impl LeasedLane {
-    pub(super) fn new(office: Office) -> Self {
+    pub(super) fn new(office: Office, memory: SharedMemory) -> Self {
         let owner = office.lease.owner().clone();
-        Self { office, memory: Memory::new(), troubles: Troubles::default(), owner }
+        Self { office, memory, troubles: Troubles::default(), owner }
     }
 
     pub(super) async fn run(mut self) {
@@ -51,8 +54,8 @@ impl LeasedLane {
         let work = self.office.without_quarantined(work);
         let mut tenures = Tenures::new();
         let work = self.lease(work, &Facts::default(), &mut tenures).await;
-        let (mut facts, mut unverified) = self.recall(&work, &tenures);
-        if let Err(error) = self.load(&mut facts, &mut unverified, &work).await {
+        let (mut facts, mut unseen, generation) = self.recall(&work, &tenures);
+        if let Err(error) = self.load(&mut facts, &mut unseen, &work).await {
             return self.after(&error, work).await;
         }
         let work = self.lease_above(work, &facts, &mut tenures).await;
@@ -62,25 +65,26 @@ impl LeasedLane {
         self.office.note_batch(&work);
 
         let under = tenures.iter().map(|(number, held)| (number.clone(), (held.fence, self.owner.clone()))).collect();
-        let decided = batch::judge(facts, &work, &under, &unverified);
+        let originals = batch::originals(&facts);
+        let decided = batch::judge(facts, &work, &under, unseen);
         let written = match self.write(&decided, &tenures).await {
             Some(Ok(written)) => written,
             Some(Err(error)) => return self.after(&error, work).await,
             None => return work.into_iter().for_each(|work| self.office.mailbox.put_back(work, Next::Leased)),
         };
         self.troubles.over();
-        self.learn(&decided, &written, &tenures);
+        self.learn(&decided, &written, &tenures, generation);
 
         let all: Vec<WorkOrderNumber> = work.iter().map(|work| work.number.clone()).collect();
-        let repeats = decided.blocked_by(&written);
+        let found_out = decided.blocked_by(&written);
         let settled = batch::settle(work, decided, &written.passed);
-        let mut left = self.office.answer(settled).await;
-        for work in left.iter_mut().filter(|work| !repeats.contains(&work.number)) {
-            self.memory.forget(&work.number);
+        let mut left = self.office.answer(settled, originals).await;
+        for work in left.iter_mut().filter(|work| !found_out.contains(&work.number)) {
+            self.memory.open().forget(&work.number);
             work.lost_under = tenures.get(&work.number).map(|held| held.fence);
         }
-        self.office.hand_back(&all, left, |work| match repeats.contains(&work.number) {
-            // It held a repeat, which memory knows now.
+        self.office.hand_back(&all, left, |work| match found_out.contains(&work.number) {
+            // It held a repeat or a counted barcode, which memory knows now.
             true => Next::Leased,
             false => Next::RowLocked { stay: AFTER_OVERTAKEN },
         });
@@ -144,42 +148,53 @@ impl LeasedLane {
         work
     }
 
-    /// What memory knows about a batch, and the request ids that nobody has looked up.
-    fn recall(&mut self, work: &[Work], tenures: &Tenures) -> (Facts, HashSet<RequestId>) {
-        self.memory.see_epoch(self.office.store.epoch());
-        let mut facts = Facts::default();
-        let mut unverified = HashSet::new();
+    /// What memory knows about a batch, and what nobody has looked up.
+    fn recall(&self, work: &[Work], tenures: &Tenures) -> (Facts, Unseen, Generation) {
+        let mut memory = self.memory.open();
+        let generation = memory.see_epoch(self.office.store.epoch());
+        let (mut facts, mut unseen) = (Facts::default(), Unseen::default());
         for work in work {
-            let row = tenures.get(&work.number).and_then(|held| self.memory.row(&work.number, held.fence));
-            facts.work_orders.extend(row.map(|row| (work.number.clone(), row.clone())));
+            let fence = tenures.get(&work.number).map(|held| held.fence);
+            if let Some(row) = fence.and_then(|fence| memory.row(&work.number, fence)) {
+                facts.work_orders.insert(work.number.clone(), row.clone());
+            }
             for waiting in &work.waiting {
                 let id = &waiting.request.request_id;
-                match self.memory.update(id) {
-                    Some(update) => drop(facts.updates.insert(id.clone(), update.clone())),
-                    None => drop(unverified.insert(id.clone())),
+                match memory.update(id) {
+                    Some(update) => drop(facts.updates.insert(id.clone(), Arc::clone(update))),
+                    None => drop(unseen.request_ids.insert(id.clone())),
+                }
+                let Some(key) = ClaimKey::of(&waiting.request) else { continue };
+                match memory.claim(&key) {
+                    Some(claim) => {
+                        let original = memory
+                            .update(&claim.request_id)
+                            .map(|update| (claim.request_id.clone(), Arc::clone(update)));
+                        facts.updates.extend(original);
+                        facts.claims.insert(key, vec![claim.clone()]);
+                    }
+                    None => drop(unseen.barcodes.insert(key)),
                 }
             }
         }
-        (facts, unverified)
+        (facts, unseen, generation)
     }
 
-    /// Loads what memory does not know. Never decided from memory: a work order that is
-    /// not kept, and anything that a barcode takes part in.
-    async fn load(
-        &mut self,
-        facts: &mut Facts,
-        unverified: &mut HashSet<RequestId>,
-        work: &[Work],
-    ) -> Result<(), StoreError> {
+    /// Loads what memory does not know and the write can't look up itself: all about a work
+    /// order that is not kept (one that there is not is never told from memory), and the
+    /// barcodes of which more is wanted than whether they stand counted.
+    async fn load(&self, facts: &mut Facts, unseen: &mut Unseen, work: &[Work]) -> Result<(), StoreError> {
         let mut wish = Wish::default();
         for work in work {
-            let kept = facts.work_orders.contains_key(&work.number);
-            if !kept {
+            let kept = facts.work_orders.get(&work.number);
+            if kept.is_none() {
                 wish.work_order(&work.number);
             }
+            let barcodes_too = kept.is_none_or(|row| row.plan.barcode_policy != BarcodePolicy::Once)
+                || work.waiting.iter().any(|waiting| matches!(waiting.request.ask, Asked::Unbind { .. }));
             for waiting in &work.waiting {
                 let known = facts.updates.contains_key(&waiting.request.request_id);
-                if !known && (!kept || waiting.request.barcode().is_some()) {
+                if !known && (kept.is_none() || barcodes_too && waiting.request.barcode().is_some()) {
                     wish.request(waiting);
                 }
             }
@@ -189,18 +204,19 @@ impl LeasedLane {
         }
         let wanted = wish.wanted();
         let loaded = self.office.timed("load", self.office.store.load(&wanted)).await?;
-        self.memory.store_answered();
-        for id in &wanted.request_ids {
-            unverified.remove(id);
+        self.memory.open().store_answered();
+        unseen.loaded(&wanted);
+        for (key, _) in &wanted.claims {
+            facts.claims.remove(key);
         }
         facts.work_orders.extend(loaded.work_orders);
         facts.updates.extend(loaded.updates);
-        facts.claims = loaded.claims;
+        facts.claims.extend(loaded.claims);
         Ok(())
     }
 
     /// Writes what was decided; `None` where a lease has run out before it could begin.
-    async fn write(&mut self, decided: &Decided, tenures: &Tenures) -> Option<Result<Written, StoreError>> {
+    async fn write(&self, decided: &Decided, tenures: &Tenures) -> Option<Result<Written, StoreError>> {
         if decided.batch.changes.is_empty() {
             return Some(Ok(Written::default()));
         }
@@ -210,22 +226,29 @@ impl LeasedLane {
         }
         let written = self.office.timed("write", self.office.store.write(&decided.batch)).await;
         if written.is_ok() {
-            self.memory.store_answered();
+            self.memory.open().store_answered();
         }
         Some(written)
     }
 
-    fn learn(&mut self, decided: &Decided, written: &Written, tenures: &Tenures) {
+    fn learn(&self, decided: &Decided, written: &Written, tenures: &Tenures, generation: Generation) {
+        let mut memory = self.memory.open();
+        if !memory.is_still(generation) {
+            return;
+        }
         for change in decided.batch.changes.iter().filter(|change| written.passed.contains(&change.row.work_order)) {
             if let Some(held) = tenures.get(&change.row.work_order) {
-                self.memory.keep(change.row.clone(), held.fence);
+                memory.keep(change.row.clone(), held.fence);
             }
             for update in &change.updates {
-                self.memory.remember(update.clone());
+                memory.remember(update.clone());
             }
         }
         for update in &written.known {
-            self.memory.remember(update.clone());
+            memory.remember(update.clone());
+        }
+        for (key, claim) in &written.claimed {
+            memory.keep_claim(key.clone(), claim.clone());
         }
     }
 
@@ -234,7 +257,7 @@ impl LeasedLane {
         match error {
             StoreError::TryAgain(_) | StoreError::Broken(_) => {
                 if error.outcome_unknown() {
-                    self.memory.clear();
+                    self.memory.open().clear();
                 }
                 self.troubles.pause_after(error).await;
                 for work in work {
@@ -251,7 +274,7 @@ impl LeasedLane {
     }
 
     fn send_to_row_lock(&mut self, mut work: Work, stay: Duration) {
-        self.memory.forget(&work.number);
+        self.memory.open().forget(&work.number);
         work.busy_since = None;
         self.office.mailbox.put_back(work, Next::RowLocked { stay });
     }

@@ -149,12 +149,31 @@ pub(super) struct Mailbox {
 #[derive(Default)]
 struct State {
     queues: HashMap<WorkOrderNumber, Queue>,
-    /// Work orders with something to do, per lane, in turn.
-    leased: VecDeque<WorkOrderNumber>,
-    row_locked: VecDeque<WorkOrderNumber>,
+    leased: Ring,
+    row_locked: Ring,
     parked: HashMap<WorkOrderNumber, Instant>,
     waiting: usize,
     closed: bool,
+}
+
+/// What there is to do for the lanes of one kind.
+#[derive(Default)]
+struct Ring {
+    /// Work orders with something to do, in turn.
+    turn: VecDeque<WorkOrderNumber>,
+    /// How many requests of theirs wait.
+    ready: usize,
+    /// How many requests the lanes have in their hands.
+    under_way: usize,
+}
+
+impl Ring {
+    /// Whether to begin a batch now: when none is under way, or when as much waits as is under
+    /// way. Earlier, a second batch would only be small, and every statement has its price;
+    /// later, it would wait for nothing but the other's commit.
+    fn is_due(&self) -> bool {
+        self.ready > 0 && self.ready >= self.under_way
+    }
 }
 
 #[derive(Default)]
@@ -164,12 +183,23 @@ struct Queue {
     row_locked_until: Option<Instant>,
     lost_under: Option<Fence>,
     busy_since: Option<Instant>,
-    /// Whether a lane has it.
-    out: bool,
+    place: Place,
+}
+
+/// Where a queue stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// Nowhere: new, or parked.
+    #[default]
+    Aside,
+    /// In a lane's turn.
+    Enrolled(Lane),
+    /// In a lane's hands, with so many requests.
+    Out(Lane, usize),
 }
 
 impl State {
-    fn ring(&mut self, lane: Lane) -> &mut VecDeque<WorkOrderNumber> {
+    fn ring(&mut self, lane: Lane) -> &mut Ring {
         match lane {
             Lane::Leased => &mut self.leased,
             Lane::RowLocked => &mut self.row_locked,
@@ -177,17 +207,20 @@ impl State {
     }
 
     /// Puts a work order that has something to do at the end of its lane's turn.
-    fn enrol(&mut self, number: &WorkOrderNumber, now: Instant) -> Option<Lane> {
-        let queue = self.queues.get_mut(number)?;
-        if queue.out || queue.waiting.is_empty() {
-            return None;
+    fn enrol(&mut self, number: &WorkOrderNumber, now: Instant) {
+        let Some(queue) = self.queues.get_mut(number) else { return };
+        if queue.place != Place::Aside || queue.waiting.is_empty() {
+            return;
         }
         let lane = match queue.row_locked_until {
             Some(until) if now < until => Lane::RowLocked,
             _ => Lane::Leased,
         };
-        self.ring(lane).push_back(number.clone());
-        Some(lane)
+        queue.place = Place::Enrolled(lane);
+        let waiting = queue.waiting.len();
+        let ring = self.ring(lane);
+        ring.turn.push_back(number.clone());
+        ring.ready += waiting;
     }
 
     /// Why nothing more is taken in, if so.
@@ -228,17 +261,17 @@ impl Mailbox {
                 continue;
             }
             let number = waiting.request.work_order.clone();
-            let queue = state.queues.entry(number.clone()).or_default();
-            let first = queue.waiting.is_empty();
-            queue.waiting.push_back(waiting);
             state.waiting += 1;
-            if first
-                && !state.parked.contains_key(&number)
-                && let Some(lane) = state.enrol(&number, now)
-            {
-                self.notify(lane).notify_one();
+            let queue = state.queues.entry(number.clone()).or_default();
+            queue.waiting.push_back(waiting);
+            let place = queue.place;
+            match place {
+                Place::Enrolled(lane) => state.ring(lane).ready += 1,
+                Place::Aside if !state.parked.contains_key(&number) => state.enrol(&number, now),
+                Place::Aside | Place::Out(..) => {}
             }
         }
+        self.call_lanes(&state);
         self.note_depth(&state);
     }
 
@@ -276,7 +309,10 @@ impl Mailbox {
         let next = {
             let mut state = self.state();
             state.unpark(|until| until <= now);
-            let turn: Vec<WorkOrderNumber> = state.ring(lane).drain(..).collect();
+            let turn = match state.ring(lane).is_due() {
+                true => std::mem::take(&mut state.ring(lane).turn),
+                false => VecDeque::new(),
+            };
             let share = (self.settings.batch / turn.len().max(1)).max(1);
             let mut room = self.settings.batch;
             let mut rest = Vec::new();
@@ -287,8 +323,13 @@ impl Mailbox {
                 }
                 // A lone work order gets all the room there is; many get equal shares.
                 let mut got = Vec::new();
-                let State { queues, waiting: depth, .. } = &mut *state;
+                let State { queues, waiting: depth, leased, row_locked, .. } = &mut *state;
+                let ring = match lane {
+                    Lane::Leased => leased,
+                    Lane::RowLocked => row_locked,
+                };
                 let queue = queues.get_mut(&number).expect("an enrolled work order has a queue");
+                ring.ready -= queue.waiting.len();
                 while got.len() < share.min(room)
                     && let Some(waiting) = queue.waiting.pop_front()
                 {
@@ -301,10 +342,12 @@ impl Mailbox {
                 }
                 room -= got.len();
                 if got.is_empty() {
-                    rest.push(number);
+                    // All that waited was answered.
+                    queues.remove(&number);
                     continue;
                 }
-                queue.out = true;
+                queue.place = Place::Out(lane, got.len());
+                ring.under_way += got.len();
                 taken.push(Work {
                     number,
                     waiting: got,
@@ -312,13 +355,8 @@ impl Mailbox {
                     busy_since: queue.busy_since.take(),
                 });
             }
-            for number in rest {
-                let queue = state.queues.get(&number).expect("an enrolled work order has a queue");
-                match queue.waiting.is_empty() {
-                    true => drop(state.queues.remove(&number)),
-                    false => state.ring(lane).push_back(number),
-                }
-            }
+            state.ring(lane).turn.extend(rest);
+            self.call_lanes(&state);
             self.note_depth(&state);
             state.parked.values().min().copied()
         };
@@ -367,21 +405,32 @@ impl Mailbox {
         }
         let mut state = self.state();
         let queue = state.queues.get_mut(number).expect("a work order in the hands of a lane has a queue");
-        queue.out = false;
+        let Place::Out(from, taken) = std::mem::take(&mut queue.place) else {
+            unreachable!("a work order in the hands of a lane is out")
+        };
         let parked = mark(queue, now);
         let came_back = kept.len();
         for waiting in kept.into_iter().rev() {
             queue.waiting.push_front(waiting);
         }
-        if queue.waiting.is_empty() {
+        let empty = queue.waiting.is_empty();
+        state.ring(from).under_way -= taken;
+        state.waiting += came_back;
+        if empty {
             state.queues.remove(number);
         } else if let Some(until) = parked {
             state.parked.insert(number.clone(), until);
             self.leased.notify_one();
-        } else if let Some(lane) = state.enrol(number, now) {
-            self.notify(lane).notify_one();
+        } else {
+            state.enrol(number, now);
         }
-        state.waiting += came_back;
+        // The lane that hands back looks again itself.
+        if from != Lane::RowLocked && state.row_locked.is_due() {
+            self.row_locked.notify_one();
+        }
+        if from != Lane::Leased && state.leased.is_due() {
+            self.leased.notify_one();
+        }
         let over = state.closed && state.queues.is_empty();
         self.note_depth(&state);
         drop(state);
@@ -393,8 +442,9 @@ impl Mailbox {
 
     /// Something that a parked work order may wait for has come free.
     pub(super) fn freed(&self) {
-        self.state().unpark(|_| true);
-        self.leased.notify_one();
+        let mut state = self.state();
+        state.unpark(|_| true);
+        self.call_lanes(&state);
     }
 
     /// Takes nothing in any more; what waits is still taken out.
@@ -412,14 +462,27 @@ impl Mailbox {
             for queue in state.queues.values_mut() {
                 left.extend(queue.waiting.drain(..));
             }
-            state.queues.retain(|_, queue| queue.out);
-            state.leased.clear();
-            state.row_locked.clear();
+            state.queues.retain(|_, queue| matches!(queue.place, Place::Out(..)));
+            for lane in [Lane::Leased, Lane::RowLocked] {
+                let ring = state.ring(lane);
+                ring.turn.clear();
+                ring.ready = 0;
+            }
             state.parked.clear();
             state.waiting = 0;
         }
         for waiting in left {
             waiting.answer(Answer::Unsettled(Unsettled::ShuttingDown));
+        }
+    }
+
+    /// Wakes one lane of each kind that has a batch to begin.
+    fn call_lanes(&self, state: &State) {
+        if state.leased.is_due() {
+            self.leased.notify_one();
+        }
+        if state.row_locked.is_due() {
+            self.row_locked.notify_one();
         }
     }
 
@@ -436,5 +499,71 @@ impl Mailbox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{Quantity, RequestId};
+    use crate::domain::request::{Ask, Counter};
+
+    fn post(mailbox: &Mailbox, numbers: &[&str]) {
+        let waiting = |number: &&str| {
+            let request = Request {
+                request_id: RequestId::parse("k").expect("it is one"),
+                work_order: WorkOrderNumber::parse(number).expect("it is one"),
+                counter: Counter::Input,
+                ask: Ask::Scan { quantity: Quantity::ZERO, barcode: None },
+                step: Default::default(),
+                station: None,
+                terminal: None,
+                operator: None,
+                note: None,
+                scanned_at: None,
+            };
+            let principal = Principal::named("loopback");
+            Waiting::new(request, principal, None, oneshot::channel().0, Arc::clone(&mailbox.metrics))
+        };
+        mailbox.post(numbers.iter().map(waiting).collect());
+    }
+
+    fn take(mailbox: &Mailbox) -> Vec<WorkOrderNumber> {
+        mailbox.take_now(Lane::Leased).0.into_iter().map(|work| work.number).collect()
+    }
+
+    fn names(numbers: &[&str]) -> Vec<WorkOrderNumber> {
+        numbers.iter().map(|number| WorkOrderNumber::parse(number).expect("it is one")).collect()
+    }
+
+    #[test]
+    fn a_second_batch_begins_once_as_much_waits_as_is_under_way() {
+        let mailbox = Mailbox::new(Settings::default(), Arc::new(Metrics::new()));
+        post(&mailbox, &["A", "B"]);
+        assert_eq!(take(&mailbox), names(&["A", "B"]), "nothing is under way: at once");
+        post(&mailbox, &["C"]);
+        assert_eq!(take(&mailbox), names(&[]), "one would be a small batch");
+        post(&mailbox, &["A", "A"]);
+        assert_eq!(take(&mailbox), names(&[]), "what is in a lane's hands can't be taken again");
+        post(&mailbox, &["D"]);
+        assert_eq!(take(&mailbox), names(&["C", "D"]));
+        post(&mailbox, &["E"]);
+        for done in names(&["A", "B", "C", "D"]) {
+            mailbox.done(&done);
+        }
+        assert_eq!(take(&mailbox), names(&["E", "A"]), "nothing is under way any more");
+    }
+
+    #[test]
+    fn a_full_batch_leaves_the_rest_for_the_next() {
+        let settings = Settings { batch: 2, ..Settings::default() };
+        let mailbox = Mailbox::new(settings, Arc::new(Metrics::new()));
+        post(&mailbox, &["A", "B", "C", "D", "D", "D"]);
+        assert_eq!(take(&mailbox), names(&["A", "B"]));
+        assert_eq!(take(&mailbox), names(&["C", "D"]), "four wait, two are under way");
+        for done in names(&["A", "B", "C", "D"]) {
+            mailbox.done(&done);
+        }
+        assert_eq!(mailbox.take_now(Lane::Leased).0.first().map(|work| work.waiting.len()), Some(2));
     }
 }

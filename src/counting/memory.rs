@@ -1,13 +1,14 @@
-//! What the leased lane remembers: rows as it wrote them, and updates it has seen.
+//! What the leased lanes remember: rows as they wrote them, and updates they have seen.
 //!
 //! Memory spares the load, never the check: the guarded write finds a stale row out,
-//! and looks up request ids that no load has seen. All of it is dropped whenever the
-//! store may have become another one (an error, a new connection).
+//! and looks up request ids and barcodes that no load has seen. All of it is dropped
+//! whenever the store may have become another one (an error, a new connection).
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::domain::decide::{Claim, ClaimKey};
 use crate::domain::ids::{Fence, RequestId, WorkOrderNumber};
 use crate::domain::update::Update;
 use crate::domain::work_order::WorkOrder;
@@ -23,32 +24,53 @@ const IDLE: Duration = Duration::from_secs(10);
 /// server that was deposed meanwhile must not be spoken for.
 const TRUST: Duration = Duration::from_secs(1);
 
+/// One memory for all leased lanes: a work order is in the hands of one of them at a
+/// time, and may be in another's next.
+#[derive(Clone, Default)]
+pub(super) struct SharedMemory(Arc<Mutex<Memory>>);
+
+impl SharedMemory {
+    pub(super) fn open(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Default)]
 pub(super) struct Memory {
     rows: HashMap<WorkOrderNumber, Kept>,
     updates: HashMap<RequestId, Arc<Update>>,
     order: VecDeque<RequestId>,
     epoch: u64,
+    generation: Generation,
     answered_at: Option<Instant>,
 }
+
+/// Changes whenever everything is dropped: what was recalled before must not be kept after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Generation(u64);
 
 struct Kept {
     row: WorkOrder,
     /// The lease under which it was written; under another one it is stale.
     fence: Fence,
+    /// Standing claims that a write has found since; as good as the row's stamp.
+    claims: HashMap<ClaimKey, Claim>,
     used_at: Instant,
 }
 
 impl Memory {
-    pub(super) fn new() -> Self {
-        Self { rows: HashMap::new(), updates: HashMap::new(), order: VecDeque::new(), epoch: 0, answered_at: None }
-    }
-
     /// Drops everything if the store has made a new connection since.
-    pub(super) fn see_epoch(&mut self, epoch: u64) {
+    pub(super) fn see_epoch(&mut self, epoch: u64) -> Generation {
         if epoch != self.epoch {
             self.clear();
             self.epoch = epoch;
         }
+        self.generation
+    }
+
+    /// Whether nothing was dropped since.
+    pub(super) fn is_still(&self, generation: Generation) -> bool {
+        self.generation == generation
     }
 
     pub(super) fn clear(&mut self) {
@@ -56,6 +78,7 @@ impl Memory {
         self.updates.clear();
         self.order.clear();
         self.answered_at = None;
+        self.generation.0 += 1;
     }
 
     /// The store has just answered.
@@ -80,7 +103,20 @@ impl Memory {
             self.rows.retain(|_, kept| now.duration_since(kept.used_at) < IDLE);
         }
         if self.rows.len() < ROWS {
-            self.rows.insert(row.work_order.clone(), Kept { row, fence, used_at: now });
+            let kept = Kept { row, fence, claims: HashMap::new(), used_at: now };
+            self.rows.insert(kept.row.work_order.clone(), kept);
+        }
+    }
+
+    /// The standing claim of a barcode, where a write has found one at the row as it is kept.
+    pub(super) fn claim(&self, key: &ClaimKey) -> Option<&Claim> {
+        self.rows.get(&key.work_order)?.claims.get(key)
+    }
+
+    /// Keeps a claim that a write has found, with its row.
+    pub(super) fn keep_claim(&mut self, key: ClaimKey, claim: Claim) {
+        if let Some(kept) = self.rows.get_mut(&key.work_order) {
+            kept.claims.insert(key, claim);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Requests wait in the [`mailbox`], per work order; the committer takes all that
 //! waits, of all work orders, and settles it in one commit. While one commit is on its
-//! way the next batch gathers: no timer, no added delay. It has two lanes: [`leased`]
+//! way the next batch gathers: no timer, no added delay. It has two kinds of lanes: [`leased`]
 //! compares stamps and never waits for a row; [`row_locked`] locks rows first, for work
 //! orders without a lease and for those whose write came too late.
 
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::{Instrument as _, info_span};
 
@@ -31,6 +31,7 @@ use crate::telemetry::{CodeLabel, Metrics};
 use lanes::{Office, Quarantine};
 use leased::LeasedLane;
 use mailbox::{Chain, Mailbox, Waiting};
+use memory::SharedMemory;
 use row_locked::RowLockedLane;
 
 /// What became of a request.
@@ -129,11 +130,10 @@ impl Default for Settings {
     }
 }
 
-/// The committer: the mailbox and its two lanes.
+/// The committer: the mailbox and its lanes.
 pub struct Committer {
     mailbox: Arc<Mailbox>,
-    leased: JoinHandle<()>,
-    row_locked: JoinHandle<()>,
+    lanes: JoinSet<()>,
     freed: JoinHandle<()>,
 }
 
@@ -150,7 +150,8 @@ pub struct Intake {
 pub struct Panicked(#[from] JoinError);
 
 impl Committer {
-    /// Starts the two lanes.
+    /// Starts the lanes: as many under leases as the store takes writes at once, so that one
+    /// decides while another's commit is on its way to the disk, and one by row locks.
     #[must_use]
     pub fn start(
         store: Arc<dyn Store>,
@@ -171,9 +172,14 @@ impl Committer {
             mailbox: Arc::clone(&mailbox),
             quarantine,
         };
+        let (mut lanes, memory) = (JoinSet::new(), SharedMemory::default());
+        for lane in 1..=office.store.writes_at_once() {
+            let leased = LeasedLane::new(office.clone(), memory.clone()).run();
+            lanes.spawn(leased.instrument(info_span!("leased_lane", lane)));
+        }
+        lanes.spawn(RowLockedLane::new(office).run().instrument(info_span!("row_locked_lane")));
         let committer = Self {
-            leased: tokio::spawn(LeasedLane::new(office.clone()).run().instrument(info_span!("leased_lane"))),
-            row_locked: tokio::spawn(RowLockedLane::new(office).run().instrument(info_span!("row_locked_lane"))),
+            lanes,
             freed: tokio::spawn(hear_of_freed(lease, Arc::clone(&mailbox)).instrument(info_span!("freed"))),
             mailbox: Arc::clone(&mailbox),
         };
@@ -186,11 +192,9 @@ impl Committer {
     /// [`Panicked`].
     pub async fn watch(&mut self) -> Result<(), Panicked> {
         tokio::select! {
-            ended = &mut self.leased => ended?,
-            ended = &mut self.row_locked => ended?,
-            ended = &mut self.freed => ended?,
+            Some(ended) = self.lanes.join_next() => Ok(ended?),
+            ended = &mut self.freed => Ok(ended?),
         }
-        Ok(())
     }
 
     /// Takes nothing in any more, settles what waits, and ends; what is left at the
@@ -199,19 +203,20 @@ impl Committer {
     /// # Errors
     /// [`Panicked`].
     pub async fn stop(self, grace: Duration) -> Result<(), Panicked> {
-        let Self { mailbox, mut leased, mut row_locked, freed } = self;
+        let Self { mailbox, mut lanes, freed } = self;
         freed.abort();
         mailbox.close();
         let drained = timeout(grace, async {
-            (&mut leased).await?;
-            (&mut row_locked).await
+            while let Some(ended) = lanes.join_next().await {
+                ended?;
+            }
+            Ok(())
         });
         match drained.await {
-            Ok(ended) => Ok(ended?),
+            Ok(ended) => ended,
             Err(_) => {
                 mailbox.clear();
-                leased.abort();
-                row_locked.abort();
+                lanes.abort_all();
                 Ok(())
             }
         }

@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tracing::error;
 
-use super::batch::{self, Wish};
+use super::batch::{self, Unseen, Wish};
 use super::lanes::{Office, Troubles};
 use super::mailbox::{Lane, Next, Waiting, Work};
 use super::{Answer, Unsettled};
@@ -63,7 +63,7 @@ impl RowLockedLane {
                 Ok((decided, passed)) => {
                     self.troubles.over();
                     let settled = batch::settle(work, decided, &passed);
-                    self.office.answer(settled).await
+                    self.office.answer(settled, HashMap::new()).await
                 }
                 Err(error @ (StoreError::TryAgain(_) | StoreError::Taken(_) | StoreError::Broken(_))) => {
                     self.troubles.pause_after(&error).await;
@@ -83,7 +83,7 @@ impl RowLockedLane {
         let (office, mut lost) = (&self.office, Vec::new());
         let mut decide = |facts: Facts| {
             lost = note_lost(office, work, &facts);
-            let now_decided = batch::judge(facts, work, &HashMap::new(), &HashSet::new());
+            let now_decided = batch::judge(facts, work, &HashMap::new(), Unseen::default());
             let batch = now_decided.batch.clone();
             decided = Some(now_decided);
             batch

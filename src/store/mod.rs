@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::domain::decide::{ClaimKey, Facts, WorkOrderChange};
+use crate::domain::decide::{Claim, ClaimKey, Facts, WorkOrderChange};
 use crate::domain::ids::{RequestId, Seq, WorkOrderNumber};
 use crate::domain::request::Counter;
 use crate::domain::time::Timestamp;
@@ -33,7 +33,8 @@ pub trait Store: Send + Sync + 'static {
     async fn load(&self, wanted: &Wanted) -> Result<Facts, StoreError>;
 
     /// Writes, in one transaction, every change whose row still has the loaded stamp,
-    /// whose fence is allowed, and none of whose `unverified` ids is decided already.
+    /// whose fence is allowed, none of whose `unverified` ids is decided already, and none of
+    /// whose `unclaimed` barcodes stands counted.
     /// A process that dies meanwhile has written all of that or nothing.
     ///
     /// # Errors
@@ -100,6 +101,9 @@ pub trait Store: Send + Sync + 'static {
     /// Where the store can't be asked.
     async fn ready(&self) -> Result<Readiness, StoreError>;
 
+    /// How many writes it can take at once; more would only queue.
+    fn writes_at_once(&self) -> usize;
+
     /// A number that changes with every new connection of the counting path: what was
     /// kept in memory before is worth nothing after (a failover may lie between).
     fn epoch(&self) -> u64;
@@ -126,6 +130,8 @@ pub struct Batch {
     pub changes: Vec<WorkOrderChange>,
     /// Request ids among the updates that no load has looked up, with their work order.
     pub unverified: Vec<(RequestId, WorkOrderNumber)>,
+    /// Barcodes taken for not counted that no load has looked up.
+    pub unclaimed: Vec<ClaimKey>,
 }
 
 /// What a batch came to.
@@ -133,8 +139,11 @@ pub struct Batch {
 pub struct Written {
     /// The work orders that were written.
     pub passed: HashSet<WorkOrderNumber>,
-    /// Updates found for unverified ids: their work orders were not written.
+    /// Updates found for unverified ids: their work orders were not written. And the updates
+    /// that made the claims of `claimed`.
     pub known: Vec<Arc<Update>>,
+    /// The newest standing claims found for unclaimed barcodes: their work orders were not written.
+    pub claimed: Vec<(ClaimKey, Claim)>,
 }
 
 /// A work order after planning's change.

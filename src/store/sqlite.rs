@@ -327,6 +327,11 @@ impl Store for SqliteStore {
         Ok(Readiness { writable: self.takes_writes().await, migrated, synchronous_standby: false })
     }
 
+    /// One at a time: SQLite has one writer.
+    fn writes_at_once(&self) -> usize {
+        1
+    }
+
     fn epoch(&self) -> u64 {
         self.writer.opened()
     }
@@ -415,6 +420,12 @@ struct ClaimAsk<'a> {
     depth: i64,
 }
 
+impl<'a> ClaimAsk<'a> {
+    fn of(key: &'a ClaimKey, depth: i64) -> Self {
+        Self { work_order: &key.work_order, counter: key.counter, step: &key.step, barcode: &key.barcode, depth }
+    }
+}
+
 /// What the guarded update compares and sets. Without a lease `fence` and `fence_owner`
 /// are the row's own, which its fence allows as long as its stamp is the loaded one.
 #[derive(Serialize)]
@@ -457,13 +468,7 @@ impl<'a> GuardedRow<'a> {
 }
 
 async fn load(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Facts, Failure> {
-    let asks = wanted.claims.iter().map(|(key, depth)| ClaimAsk {
-        work_order: &key.work_order,
-        counter: key.counter,
-        step: &key.step,
-        barcode: &key.barcode,
-        depth: *depth,
-    });
+    let asks = wanted.claims.iter().map(|(key, depth)| ClaimAsk::of(key, *depth));
     let mut bound = Arguments::default();
     bound.text(&list(&wanted.work_orders));
     bound.text(&list(&wanted.request_ids));
@@ -479,23 +484,19 @@ async fn load(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Fact
         updates: updates.into_iter().map(|update| (update.request_id.clone(), update)).collect(),
         ..Facts::default()
     };
-    for ClaimRow { work_order, counter, step, barcode, ordinal, request_id, quantity } in claims {
-        let key = ClaimKey { work_order, counter, step, barcode };
-        facts.claims.entry(key).or_default().push(Claim { ordinal, request_id, quantity });
+    for (key, claim) in claims.into_iter().map(ClaimRow::into) {
+        facts.claims.entry(key).or_default().push(claim);
     }
     Ok(facts)
 }
 
 /// The body of the write, within its transaction.
 async fn write(connection: &mut SqliteConnection, batch: &Batch) -> Result<Written, Failure> {
-    let known = known(connection, batch).await?;
+    let (known, claimed) = found_out(connection, batch).await?;
     let decided: HashSet<&RequestId> = known.iter().map(|update| &update.request_id).collect();
-    let blocked: HashSet<&WorkOrderNumber> = batch
-        .unverified
-        .iter()
-        .filter(|(request_id, _)| decided.contains(request_id))
-        .map(|(_, work_order)| work_order)
-        .collect();
+    let repeats = batch.unverified.iter().filter(|(request_id, _)| decided.contains(request_id));
+    let blocked: HashSet<&WorkOrderNumber> =
+        repeats.map(|(_, work_order)| work_order).chain(claimed.iter().map(|(key, _)| &key.work_order)).collect();
     let guarded: Vec<GuardedRow> =
         batch.changes.iter().filter(|change| !blocked.contains(&change.row.work_order)).map(GuardedRow::of).collect();
     let passed = match guarded.is_empty() {
@@ -525,19 +526,35 @@ async fn write(connection: &mut SqliteConnection, batch: &Batch) -> Result<Writt
         }
     }
     change_rows(connection, statements::INSERT_CLAIMS, &insert).await?;
-    Ok(Written { passed, known })
+    Ok(Written { passed, known, claimed })
 }
 
-/// The updates of unverified ids that are decided after all.
-async fn known(connection: &mut SqliteConnection, batch: &Batch) -> Result<Vec<Arc<Update>>, Failure> {
-    if batch.unverified.is_empty() {
-        return Ok(Vec::new());
+/// The updates of unverified ids that are decided after all, and the newest standing claims
+/// of unclaimed barcodes, with the updates that made them.
+async fn found_out(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+) -> Result<(Vec<Arc<Update>>, Vec<(ClaimKey, Claim)>), Failure> {
+    let mut claimed = Vec::new();
+    if !batch.unclaimed.is_empty() {
+        let asks: Vec<ClaimAsk> = batch.unclaimed.iter().map(|key| ClaimAsk::of(key, 1)).collect();
+        let mut bound = Arguments::default();
+        bound.text(&list(&asks));
+        for text in fetch(connection, statements::CLAIMS, bound).await? {
+            claimed.push(rows::read::<ClaimRow>(&text)?.into());
+        }
     }
-    let ids: Vec<&RequestId> = batch.unverified.iter().map(|(request_id, _)| request_id).collect();
+    let unverified = batch.unverified.iter().map(|(request_id, _)| request_id);
+    let makers = claimed.iter().map(|(_, claim): &(ClaimKey, Claim)| &claim.request_id);
+    let ids: Vec<&RequestId> = unverified.chain(makers).collect();
+    if ids.is_empty() {
+        return Ok((Vec::new(), claimed));
+    }
     let mut bound = Arguments::default();
     bound.text(&list(&ids));
     let texts = fetch(connection, statements::UPDATES_BY_ID, bound).await?;
-    Ok(texts.iter().map(|text| rows::read(text).map(Arc::new)).collect::<Result<_, _>>()?)
+    let known = texts.iter().map(|text| rows::read(text).map(Arc::new)).collect::<Result<_, _>>()?;
+    Ok((known, claimed))
 }
 
 /// Updates the work orders that may be written, and says which they were.
@@ -582,6 +599,13 @@ impl ClaimRow {
             request_id: claim.request_id.clone(),
             quantity: claim.quantity,
         }
+    }
+}
+
+impl From<ClaimRow> for (ClaimKey, Claim) {
+    fn from(row: ClaimRow) -> Self {
+        let ClaimRow { work_order, counter, step, barcode, ordinal, request_id, quantity } = row;
+        (ClaimKey { work_order, counter, step, barcode }, Claim { ordinal, request_id, quantity })
     }
 }
 

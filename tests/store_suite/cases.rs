@@ -136,7 +136,10 @@ pub async fn a_stale_stamp_is_overtaken_and_writes_nothing(store: Shared) {
     assert_eq!(claims(&*store, &numbers[0], "A1").await, []);
     assert_eq!(claims(&*store, &numbers[1], "A1").await, [(1, ids[1].clone())]);
 
-    let again = store.write(&Batch { changes: batch.changes[..].to_vec(), unverified: Vec::new() }).await.unwrap();
+    let again = store
+        .write(&Batch { changes: batch.changes[..].to_vec(), unverified: Vec::new(), unclaimed: Vec::new() })
+        .await
+        .unwrap();
     assert!(again.passed.is_empty(), "the very same batch does not pass twice");
 
     put(&*store, &numbers[1], plan()).await;
@@ -250,6 +253,30 @@ pub async fn pitfall_24_a_known_id_holds_back_its_work_order_and_no_other(store:
     assert_eq!(written.known[0].work_order, numbers[0]);
 }
 
+pub async fn pitfall_2_a_counted_barcode_holds_back_its_work_order_and_no_other(store: Shared) {
+    let numbers = [work_order(&*store).await, work_order(&*store).await];
+    let counted = scan_of(&numbers[0], "WA2080ZWJ0926");
+    count(&*store, std::slice::from_ref(&counted)).await;
+
+    // Decided on rows alone, as under a held lease: the same part under another id, and the
+    // same code on another work order, where it stands counted for nobody.
+    let requests = [scan_of(&numbers[0], "WA2080ZWJ0926"), scan_of(&numbers[1], "WA2080ZWJ0926")];
+    let wanted = Wanted { request_ids: Vec::new(), claims: Vec::new(), ..wanted(&requests) };
+    let facts = store.load(&wanted).await.unwrap();
+    let (_, mut batch) = decided_at(time(0), facts, &requests, &Tenures::new());
+    batch.unclaimed = requests.iter().filter_map(ClaimKey::of).collect();
+
+    let before = row(&*store, &numbers[0]).await;
+    let written = store.write(&batch).await.unwrap();
+    assert_eq!(written.passed, HashSet::from([numbers[1].clone()]));
+    let claim = Claim { ordinal: 1, request_id: counted.request_id.clone(), quantity: pieces(1) };
+    assert_eq!(written.claimed, [(ClaimKey::of(&requests[0]).unwrap(), claim)]);
+    assert_eq!(written.known.len(), 1, "the update that counted it comes along");
+    assert_eq!(*written.known[0], log(&*store, &numbers[0]).await[0], "whole, as the refusal shows it");
+    assert_eq!(row(&*store, &numbers[0]).await, before);
+    assert_eq!(row(&*store, &numbers[1]).await.input_quantity, pieces(1));
+}
+
 pub async fn pitfall_23_a_taken_request_id_is_told_and_nothing_is_written(store: Shared) {
     let numbers = [work_order(&*store).await, work_order(&*store).await];
     let known = scan(&numbers[0]);
@@ -305,6 +332,7 @@ pub async fn a_row_behind_its_log_is_told_and_its_neighbours_are_unharmed(store:
     let alone = |number: &WorkOrderNumber| Batch {
         changes: batch.changes.iter().filter(|change| change.row.work_order == *number).cloned().collect(),
         unverified: Vec::new(),
+        unclaimed: Vec::new(),
     };
     let error = store.write(&alone(&numbers[0])).await.unwrap_err();
     assert!(matches!(error, StoreError::BehindLog(_)), "{error:?}");

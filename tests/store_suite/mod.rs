@@ -31,6 +31,7 @@ macro_rules! store_suite {
             without_a_lease_the_stamp_alone_decides
             pitfall_40_refusals_alone_do_not_stand_on_changed_facts
             pitfall_24_a_known_id_holds_back_its_work_order_and_no_other
+            pitfall_2_a_counted_barcode_holds_back_its_work_order_and_no_other
             pitfall_23_a_taken_request_id_is_told_and_nothing_is_written
             a_taken_claim_is_told_and_nothing_is_written
             a_row_behind_its_log_is_told_and_its_neighbours_are_unharmed

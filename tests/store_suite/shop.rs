@@ -146,7 +146,7 @@ pub fn decided_at(now: Timestamp, facts: Facts, requests: &[Request], tenures: &
     for change in &mut changes {
         change.row.stamp = fresh().stamp;
     }
-    (decision, Batch { changes, unverified: Vec::new() })
+    (decision, Batch { changes, unverified: Vec::new(), unclaimed: Vec::new() })
 }
 
 /// Loads and decides, without a lease.

@@ -101,6 +101,18 @@ pub(super) fn bind_claims<'q>(write: Write<'q>, batch: &'q Batch) -> Write<'q> {
     )
 }
 
+/// Binds the barcodes that nobody has looked up.
+pub(super) fn bind_unclaimed<'q>(write: Write<'q>, batch: &'q Batch) -> Write<'q> {
+    bind_columns!(
+        write,
+        batch.unclaimed,
+        |key| key.work_order.as_str(),
+        |key| key.counter.word(),
+        |key| key.step.as_str(),
+        |key| key.barcode.as_str(),
+    )
+}
+
 /// A [`Place`] as the bounds that `updates.sql` takes.
 #[derive(Default)]
 pub(super) struct PlaceBounds {

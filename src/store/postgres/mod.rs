@@ -28,8 +28,12 @@ use crate::domain::request::Counter;
 use crate::domain::update::Update;
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
 
-/// One connection for each of the committer's two ways: under leases, and by row locks.
-const COUNTING_CONNECTIONS: usize = 2;
+/// Guarded writes at once: while one waits for the disk the other is decided and sent, and
+/// the server flushes the log for both. With more of them batches get smaller, and each
+/// statement has its price.
+const WRITES_AT_ONCE: usize = 2;
+/// One connection for each of those, and one for the committer's other way, by row locks.
+const COUNTING_CONNECTIONS: usize = WRITES_AT_ONCE + 1;
 /// For reads and for planning's changes; more would only queue inside the database.
 const OTHER_CONNECTIONS: usize = 8;
 /// How long an operation waits for a connection, free or newly opened.
@@ -182,6 +186,10 @@ impl Store for PostgresStore {
         statement_over(lent, readiness)
     }
 
+    fn writes_at_once(&self) -> usize {
+        WRITES_AT_ONCE
+    }
+
     fn epoch(&self) -> u64 {
         self.counting.opened()
     }
@@ -259,12 +267,18 @@ async fn write(connection: &mut PgConnection, batch: &Batch) -> Result<Written, 
     let write = columns::bind_work_orders(write, batch);
     let write = columns::bind_updates(write, batch);
     let write = columns::bind_claims(write, batch);
+    let write = columns::bind_unclaimed(write, batch);
     for (kind, row) in fetch(connection, write).await? {
-        if kind == "passed" {
-            let number = WorkOrderNumber::parse(&row).map_err(|error| StoreError::Refused(error.into()))?;
-            written.passed.insert(number);
-        } else {
-            written.known.push(Arc::new(rows::read(&row)?));
+        match kind.as_str() {
+            "passed" => {
+                let number = WorkOrderNumber::parse(&row).map_err(|error| StoreError::Refused(error.into()))?;
+                written.passed.insert(number);
+            }
+            "claimed" => {
+                let rows::ClaimRow { key, claim } = rows::read(&row)?;
+                written.claimed.push((key, claim));
+            }
+            _ => written.known.push(Arc::new(rows::read(&row)?)),
         }
     }
     Ok(written)

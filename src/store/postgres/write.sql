@@ -12,6 +12,17 @@ with known as materialized (
     cross join lateral (
         select * from update_log l where l.request_id = unverified.request_id limit 1
     ) hit
+), claimed as materialized (
+    -- barcodes that nobody has looked up and that stand counted: their work orders don't pass
+    select unclaimed.work_order, row_to_json(hit)::text as row, hit.request_id
+    from unnest($56::text[], $57::text[], $58::text[], $59::text[]) as unclaimed(work_order, counter, step, barcode)
+    cross join lateral (
+        select * from barcode_claims c
+        where c.work_order = unclaimed.work_order and c.counter = unclaimed.counter
+          and c.step = unclaimed.step and c.barcode = unclaimed.barcode
+        order by c.ordinal desc
+        limit 1
+    ) hit
 ), wanted as materialized (
     select *
     from unnest($3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::bigint[],
@@ -19,6 +30,7 @@ with known as materialized (
         as w(work_order, loaded, tenure_fence, fence_owner, status, input_quantity, output_quantity,
              scrap_quantity, seq, fence, stamp, barcode_counted, updated_at)
     where w.work_order not in (select known.work_order from known)
+      and w.work_order not in (select claimed.work_order from claimed)
 ), passed as (
     -- by a nested loop over `wanted`: the session has no other join to choose from
     update work_orders w
@@ -91,3 +103,12 @@ with known as materialized (
 select 'passed' as kind, passed.work_order as row from passed where (select as_loaded.one from as_loaded) = 1
 union all
 select 'known', known.row from known
+union all
+select 'claimed', claimed.row from claimed
+union all
+-- the updates that counted those barcodes
+select 'known', row_to_json(hit)::text
+from claimed
+cross join lateral (
+    select * from update_log l where l.request_id = claimed.request_id limit 1
+) hit

@@ -38,6 +38,28 @@ macro_rules! update_json {
     };
 }
 
+/// A claim `c` as JSON, field by column.
+macro_rules! claim_json {
+    () => {
+        "json_object('work_order', c.work_order, 'counter', c.counter, 'step', c.step, 'barcode', c.barcode,
+            'ordinal', c.ordinal, 'request_id', c.request_id, 'quantity', c.quantity)"
+    };
+}
+
+/// The newest claims `c` of a `wanted` barcode, as many as its depth says. The ordinals of
+/// one barcode are 1..n without gaps, so they are counted from the highest.
+macro_rules! newest_claims {
+    () => {
+        "barcode_claims as c
+        on c.work_order = wanted.value ->> 'work_order' and c.counter = wanted.value ->> 'counter'
+        and c.step = wanted.value ->> 'step' and c.barcode = wanted.value ->> 'barcode'
+        and c.ordinal > (select max(n.ordinal) from barcode_claims as n
+            where n.work_order = wanted.value ->> 'work_order' and n.counter = wanted.value ->> 'counter'
+            and n.step = wanted.value ->> 'step' and n.barcode = wanted.value ->> 'barcode')
+            - (wanted.value ->> 'depth')"
+    };
+}
+
 /// The filters of a work order's list of updates, but for place and barcode.
 macro_rules! update_filters {
     () => {
@@ -58,7 +80,6 @@ pub(super) const ROLLBACK: &str = "rollback";
 pub(super) const WRITE_ONE_PAGE: &str = "pragma user_version = 0";
 
 /// All that bears on a batch: ?1 work orders, ?2 request ids, ?3 claims with depth.
-/// The ordinals of one barcode are 1..n without gaps, so the newest are counted from the highest.
 pub(super) const LOAD: &str = concat!(
     "select (select json_group_array(",
     work_order_json!(),
@@ -68,16 +89,16 @@ pub(super) const LOAD: &str = concat!(
     update_json!(),
     ")
         from json_each(?2) as wanted cross join update_log as u on u.request_id = wanted.value),
-    (select json_group_array(json_object('work_order', c.work_order, 'counter', c.counter, 'step', c.step,
-            'barcode', c.barcode, 'ordinal', c.ordinal, 'request_id', c.request_id, 'quantity', c.quantity))
-        from jsonb_each(?3) as wanted cross join barcode_claims as c
-        on c.work_order = wanted.value ->> 'work_order' and c.counter = wanted.value ->> 'counter'
-        and c.step = wanted.value ->> 'step' and c.barcode = wanted.value ->> 'barcode'
-        and c.ordinal > (select max(n.ordinal) from barcode_claims as n
-            where n.work_order = wanted.value ->> 'work_order' and n.counter = wanted.value ->> 'counter'
-            and n.step = wanted.value ->> 'step' and n.barcode = wanted.value ->> 'barcode')
-            - (wanted.value ->> 'depth'))"
+    (select json_group_array(",
+    claim_json!(),
+    ") from jsonb_each(?3) as wanted cross join ",
+    newest_claims!(),
+    ")"
 );
+
+/// The newest claims of the barcodes of ?1, as many of each as its depth says.
+pub(super) const CLAIMS: &str =
+    concat!("select ", claim_json!(), " from jsonb_each(?1) as wanted cross join ", newest_claims!());
 
 /// Updates the work orders of ?1 whose row is as loaded and whose fence is allowed: a
 /// newer one, or the same one of the same owner.
@@ -237,9 +258,18 @@ mod tests {
 
     #[tokio::test]
     async fn pitfall_47_no_statement_of_the_counting_path_walks_a_table() {
-        for statement in
-            [LOAD, GUARD, RECORD, DELETE_CLAIMS, TAKE_OVER_CLAIMS, INSERT_CLAIMS, REPLACE, WORK_ORDER, UPDATES_BY_ID]
-        {
+        for statement in [
+            LOAD,
+            CLAIMS,
+            GUARD,
+            RECORD,
+            DELETE_CLAIMS,
+            TAKE_OVER_CLAIMS,
+            INSERT_CLAIMS,
+            REPLACE,
+            WORK_ORDER,
+            UPDATES_BY_ID,
+        ] {
             let walks: Vec<String> = plan_of(statement)
                 .await
                 .into_iter()
