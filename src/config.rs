@@ -711,6 +711,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_alarm_channels_is_read_once_its_secrets_are_in() {
+        let example = include_str!("../deploy/alarm-channels.toml");
+        assert!(read_channels(example).is_err(), "nobody shall use a key that is published");
+        let channels = read_channels(&example.replace("whsec_…", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
+        let kinds: Vec<&str> = channels.iter().map(|channel| channel.receiver.word()).collect();
+        assert_eq!(kinds, ["dingtalk", "feishu", "wecom", "webhook", "mail"]);
+    }
+
+    #[test]
     fn alarm_channels_that_are_none_are_refused_without_their_secrets() {
         let twice = r#"{"name":"a","kind":"wecom","url":"https://w.example/send?key=TOKEN"}"#;
         for (text, part) in [

@@ -32,8 +32,9 @@ use scanfence::telemetry::Metrics;
 use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use stage::postgres::Database;
+use stage::postgres::{Database, Postgres};
 use stage::receivers::{Answer, GOOD, MailReceiver, Smtp, WebReceiver};
+use stage::redis::Redis;
 use stage::service::Setup;
 use stage::{SOON, eventually};
 use tempfile::TempDir;
@@ -99,6 +100,7 @@ on_both_stores! {
     a_store_that_fails_for_long_is_told_directly_and_written_down_later
     pitfall_38_a_channel_that_stalls_delays_no_other
     everything_is_read_back_as_it_was_written
+    what_checks_find_and_repairs_set_right_is_told_once_each
     a_service_tells_people_of_drift_and_bursts_and_shows_no_secret
 }
 
@@ -423,6 +425,51 @@ async fn what_another_one_wrote_meanwhile_is_not_written_again(plant: Plant) {
     assert!(plant.store.record(&again(changes)).await.unwrap());
 }
 
+async fn what_checks_find_and_repairs_set_right_is_told_once_each(plant: Plant) {
+    let setup = plant.setup().set("SCANFENCE_CHECK_RECENT", "off").set("SCANFENCE_CHECK_FULL", "off");
+    let mut service = setup.set("USER", "E1024").start().await;
+    let client = service.client();
+    let json = ("content-type", "application/json");
+    for number in ["W1", "W2"] {
+        let path = format!("/v1/work-orders/{number}");
+        client.request("PUT", &path, &[json], r#"{"planned_quantity":500}"#).await.unwrap();
+        let headers = [json, ("idempotency-key", number)];
+        let scan = client.request("POST", &format!("{path}/scans"), &headers, r#"{"counter":"input"}"#).await.unwrap();
+        assert_eq!(scan.status.as_u16(), 201);
+    }
+    assert_eq!(service.terminate(SOON).await, Some(0));
+    let setup = plant.setup().set("USER", "E1024");
+    // The turn of the service that ended runs out first.
+    let begun = Timestamp::cut(chrono::Utc::now()).unwrap().later(Duration::from_secs(60));
+    let after = |seconds| begun.later(Duration::from_secs(seconds));
+    let mut watch = plant.watch(&[]);
+    assert_eq!(setup.command(&["check", "--full"]).await.status.code(), Some(0));
+    assert!(told(watch.step(after(1)).await).is_empty());
+
+    plant.run("update work_orders set input_quantity = 9 where work_order = 'W1'").await;
+    let mut finding = String::new();
+    for round in 0..3 {
+        let check = setup.command(&["check", "--full", "--output", "json"]).await;
+        assert_eq!(check.status.code(), Some(3), "{check:?}");
+        let report: serde_json::Value = serde_json::from_slice(&check.stdout).unwrap();
+        finding = report["findings"][0]["finding_id"].as_str().unwrap().to_owned();
+        let expected: &[&str] = if round == 0 { &["firing drift 1"] } else { &[] };
+        assert_eq!(told(watch.step(after(10 + round)).await), expected, "round {round}");
+    }
+    let alarm = plant.store.open_alarms().await.unwrap().remove(0);
+    let Cause::Drift { work_order, finding: kind, counter, expected, actual, .. } = alarm.cause else {
+        panic!("{alarm:?}")
+    };
+    assert_eq!((&*work_order, &*kind, counter.as_deref()), ("W1", "quantity", Some("input")));
+    assert_eq!((expected, actual), (Some(json!(1)), Some(json!(9))));
+
+    let repair = setup.command(&["repair", "--finding", &finding]).await;
+    assert_eq!(repair.status.code(), Some(0), "{repair:?}");
+    assert_eq!(told(watch.step(after(600)).await), ["resolved drift 1"]);
+    assert_eq!(setup.command(&["check", "--full"]).await.status.code(), Some(0));
+    assert!(told(watch.step(after(601)).await).is_empty());
+}
+
 // --- How it gets there ---
 
 async fn messages_arrive_in_their_order_however_often_they_fail(plant: Plant) {
@@ -740,7 +787,64 @@ async fn everything_is_read_back_as_it_was_written(plant: Plant) {
     assert_eq!(seen, [(Line::default(), notice.clone()), (full, notice)]);
 }
 
+#[tokio::test]
+async fn the_search_for_bursts_reads_duplicates_alone_however_long_the_log() {
+    let plant = on_postgres().await;
+    let Below::Postgres(database) = &plant.below else { unreachable!("it is on PostgreSQL") };
+    let mut connection = database.connect().await;
+    let log =
+        "insert into update_log (request_id, work_order, seq, at_seq, counter, action, delta, before, after, fence,
+                   work_order_status, remaining, recorded_at, recorded_by, outcome, code, rendering)
+               select 'r' || n, 'W1', case when n % 50 > 0 then n end, case when n % 50 = 0 then n end, 'input', 'scan',
+                      sign(n % 50), 0, 0, 1, 'in_progress', 0, now() - n * interval '1 second', 'line-3',
+                      case when n % 50 > 0 then 'counted' else 'refused' end,
+                      case when n % 50 = 0 then 'barcode-already-counted' end, 1
+               from generate_series(1, 20000) n";
+    sqlx::raw_sql(log).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql("analyze update_log").execute(&mut connection).await.unwrap();
+    let survey = include_str!("../src/store/postgres/survey.sql");
+    let prepare = format!(
+        "prepare survey (timestamptz, timestamptz, bigint, timestamptz, bigint, bigint, timestamptz) as {survey}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await.unwrap();
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        sqlx::raw_sql(AssertSqlSafe(format!("set plan_cache_mode = {mode}"))).execute(&mut connection).await.unwrap();
+        let explain = "explain execute survey (now(), now() - interval '1 minute', 20, now(), 1000, 10000, now())";
+        let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
+        let plan = plan.join("\n");
+        assert!(plan.contains("using update_log_duplicates") && !plan.contains("Seq Scan on update_log"), "{plan}");
+    }
+}
+
 // --- The service as a process ---
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_and_the_database_that_die_are_told_of_while_they_are_away() {
+    let (mut redis, mut server) = (Redis::start(), Postgres::start(&[]).await);
+    let receiver = WebReceiver::start(GOOD).await;
+    let channels = json!([{"name": "good", "kind": "wecom", "url": receiver.url(), "allow_private": true}]);
+    let setup = Setup::shared(&server.url("postgres"))
+        .redis(&redis.url())
+        .set("SCANFENCE_ALARM_CHANNELS", &channels.to_string())
+        .set("SCANFENCE_ALARM_AFTER", "1s");
+    let _service = setup.start().await;
+    let count = |title: &str| receiver.titles().iter().filter(|seen| *seen == title).count();
+    redis.kill();
+    let within = 2 * SOON;
+    eventually("Redis is told of", within, async || (count("[Scanfence] Redis away") == 1).then_some(())).await;
+    server.kill9().await;
+    let told = async || (count("[Scanfence] Database failing") == 1).then_some(());
+    eventually("the database is told of, without it", within, told).await;
+    server.start_again().await;
+    eventually("it is written down", within, async || {
+        let listed = setup.command(&["alarms", "--output", "json"]).await;
+        let all: serde_json::Value = serde_json::from_slice(&listed.stdout).ok()?;
+        let open = all["open"].as_array()?.iter().filter_map(|alarm| alarm["cause"]["kind"].as_str());
+        open.collect::<Vec<_>>().contains(&"storage-failing").then_some(())
+    })
+    .await;
+    assert_eq!((count("[Scanfence] Redis away"), count("[Scanfence] Database failing")), (1, 1), "once each");
+}
 
 async fn a_service_tells_people_of_drift_and_bursts_and_shows_no_secret(plant: Plant) {
     let (good, stalled) = (WebReceiver::start(GOOD).await, WebReceiver::start(Answer::Stall).await);

@@ -1,0 +1,14 @@
+//! The design of Scanfence as a model, tried in every order of events that a few faults allow.
+//!
+//! - [`design`] is the specification: two workers, two requests, the row and its log, Redis,
+//!   and everything that can happen to them.
+//! - [`promises`] explores it: whole, it keeps every promise; without some of its guards it
+//!   breaks those that the table in ARCHITECTURE.md ("What carries the weight") names.
+//! - [`walk`] finds the runs that never end, or end badly.
+//!
+//! It is a package of its own, of tests alone, so that it can be compiled for speed.
+#![cfg(test)]
+
+mod design;
+mod promises;
+mod walk;

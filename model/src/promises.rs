@@ -1,0 +1,116 @@
+//! The promises, tried in every order of events: with all guards in place, and without some.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use stateright::{Checker, Model as _};
+
+use crate::design::{Action, Ask, Design, EXPLAINED, Guard, KEPT, NO_LATE_WRITER, ONCE, State};
+use crate::walk::{Ends, walk};
+
+/// Both are counted, whichever comes first.
+const TWO_SCANS: [Ask; 2] = [Ask::Count, Ask::Count];
+/// The correction is counted or refused for good, as it happens.
+const SCAN_AND_CORRECTION: [Ask; 2] = [Ask::Count, Ask::TakeBack];
+
+/// No promise leans on these, not even when all of them are taken out together.
+const SPARE: [Guard; 8] = [
+    Guard::IdLookUp,
+    Guard::Floor,
+    Guard::LockFirst,
+    Guard::SeqKey,
+    Guard::OneHolder,
+    Guard::ReleaseWhole,
+    Guard::KeptUnderFence,
+    Guard::Forget,
+];
+
+/// The cores of a small machine.
+const THREADS: usize = 2;
+
+impl Ends for Design {
+    fn is_fault(action: Action) -> bool {
+        action.is_fault()
+    }
+
+    fn is_good_end(state: &State) -> bool {
+        state.is_settled()
+    }
+
+    fn representative(state: &State) -> State {
+        state.regardless_of_workers()
+    }
+}
+
+#[test]
+fn every_promise_is_kept_whatever_three_faults_happen_when() {
+    for asks in [TWO_SCANS, SCAN_AND_CORRECTION] {
+        let checked = explore(Design::whole(asks, 3));
+        println!("{asks:?}, 3 faults: {} states", checked.unique_state_count());
+        checked.assert_properties();
+    }
+}
+
+#[test]
+fn every_run_ends_with_everybody_answered() {
+    for asks in [TWO_SCANS, SCAN_AND_CORRECTION] {
+        let walked = walk(&Design::whole(asks, 2));
+        println!("{asks:?}, 2 faults: {} states, and every run from each of them ends well", walked.states);
+        assert!(walked.broken.is_empty(), "{walked:#?}");
+    }
+}
+
+#[test]
+fn no_promise_leans_on_the_spare_guards() {
+    let walked = walk(&Design { asks: SCAN_AND_CORRECTION, faults: 2, without: SPARE.into() });
+    println!("without {SPARE:?}, 2 faults: {} states", walked.states);
+    assert!(walked.broken.is_empty(), "{walked:#?}");
+}
+
+/// Only the promise of no late writer needs a fence; the count does not even need a lease.
+#[test]
+fn the_count_is_right_without_leases_and_fences() {
+    let mut without = Vec::from(SPARE);
+    without.extend([Guard::AskAnew, Guard::Fence, Guard::FenceOwner]);
+    let checked = explore(Design { asks: SCAN_AND_CORRECTION, faults: 2, without });
+    for promise in [ONCE, EXPLAINED, KEPT] {
+        checked.assert_no_discovery(promise);
+    }
+    checked.assert_any_discovery(NO_LATE_WRITER);
+}
+
+/// One fault is enough: with two the table is the same (tried, but it takes minutes).
+#[test]
+fn architecture_md_tells_what_carries_the_weight() {
+    let mut table = String::from("| without | no longer true |\n| --- | --- |\n");
+    let mut add = |without: &[Guard]| {
+        let broken = broken(without);
+        let breaks = !broken.is_empty();
+        if breaks {
+            let words: Vec<&str> = without.iter().map(|guard| guard.words()).collect();
+            table += &format!("| {} | {} |\n", words.join(" **and** "), Vec::from_iter(broken).join("; "));
+        }
+        breaks
+    };
+    let rest: Vec<Guard> = Guard::ALL.into_iter().filter(|&guard| !add(&[guard])).collect();
+    for (place, &one) in rest.iter().enumerate() {
+        for &other in &rest[place + 1..] {
+            add(&[one, other]);
+        }
+    }
+    let spare: Vec<&str> = SPARE.iter().map(|guard| guard.words()).collect();
+    table += &format!("| all of these at once: {} | nothing |\n", spare.join("; "));
+
+    let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md");
+    let map = std::fs::read_to_string(map).expect("ARCHITECTURE.md can be read");
+    assert!(map.contains(&table), "ARCHITECTURE.md should have this table:\n\n{table}");
+}
+
+fn explore(design: Design) -> impl Checker<Design> {
+    design.checker().threads(THREADS).symmetry_fn(State::regardless_of_workers).spawn_dfs().join()
+}
+
+/// What is broken without these guards.
+fn broken(without: &[Guard]) -> BTreeSet<&'static str> {
+    walk(&Design { asks: SCAN_AND_CORRECTION, faults: 1, without: without.to_vec() }).broken
+}
