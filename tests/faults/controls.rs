@@ -28,12 +28,12 @@ use sqlx::AssertSqlSafe;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::STAGE;
 use super::checker::{Promise, Violation};
 use super::run::{books_of, work_orders};
 use super::shop::{Floor, Shift, Terminals};
 use super::snapshot::Books;
 use super::watch::Watcher;
+use super::{STAGE, say};
 use crate::stage::postgres::Database;
 use crate::stage::{SOON, eventually, unique};
 
@@ -118,7 +118,7 @@ async fn run_without(off: Off) -> Vec<Violation> {
     })
     .await;
     if let Some(first) = wrong.first() {
-        println!("{off:?} off: red after {:?}: {first}", begun.elapsed());
+        say(format_args!("{off:?} off: red after {:?}: {first}", begun.elapsed()));
     }
     if off == Off::Nothing {
         terminals.shift(Shift::Settle);

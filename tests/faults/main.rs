@@ -27,6 +27,7 @@ mod snapshot;
 mod sometimes;
 mod watch;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use run::Plan;
@@ -49,12 +50,12 @@ async fn no_fault_loses_doubles_or_blocks_a_scan() {
     let begun = Instant::now();
     let seed: Option<u64> = setting("SCANFENCE_FAULT_SEED");
     let minutes: Option<u64> = setting("SCANFENCE_FAULT_MINUTES");
-    println!("the program under test: {}", stage::service::program().display());
+    say(format_args!("the program under test: {}", stage::service::program().display()));
     let mut all = Tally::default();
     for seed in seed.map_or_else(|| SEEDS.to_vec(), |seed| vec![seed]) {
         all.add(&both_deployments(seed, minutes.unwrap_or(0)).await);
     }
-    println!("\nin all: {all}0 violations, in {} s", begun.elapsed().as_secs());
+    say(format_args!("in all: {all}0 violations, in {} s", begun.elapsed().as_secs()));
     if seed.is_none() && minutes.is_none() {
         assert!(all.requests >= REQUESTS, "only {} requests", all.requests);
         assert!(all.all_faults() >= FAULTS, "only {} faults", all.all_faults());
@@ -64,7 +65,7 @@ async fn no_fault_loses_doubles_or_blocks_a_scan() {
 
 /// Runs the shared and the embedded deployment beside each other.
 async fn both_deployments(seed: u64, minutes: u64) -> Tally {
-    println!("\nseed {seed} (SCANFENCE_FAULT_SEED={seed} strikes the same again)");
+    say(format_args!("seed {seed} (SCANFENCE_FAULT_SEED={seed} strikes the same again)"));
     let _told_at_the_end = ToldOnPanic(seed);
     let at_least = Duration::from_secs(60 * minutes);
     let disk = 256 + 40 * minutes;
@@ -81,6 +82,11 @@ async fn both_deployments(seed: u64, minutes: u64) -> Tally {
         all.add(&report.tally);
     }
     all
+}
+
+/// Tells people, past the test harness, which keeps to itself what a good test prints.
+fn say(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// Tells the seed wherever a run fails.

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::STAGE;
+use super::{STAGE, say};
 use crate::stage::client::Client;
 use crate::stage::proxy::{Link, Proxy};
 use crate::stage::service::Setup;
@@ -38,9 +38,9 @@ async fn a_naive_increment_counts_again_what_its_client_gave_up_and_scanfence_do
     tokio::join!(scan_impatiently(&naive), scan_impatiently(&ours));
     let naive = naive_count.load(Ordering::Relaxed);
     let ours = service.client().work_order("W").await["input_quantity"].as_i64().expect("a quantity");
-    println!(
+    say(format_args!(
         "{SCANS} scans over a link of {LATENCY:?}, clients that wait {PATIENCE:?}: naive {naive}, Scanfence {ours}"
-    );
+    ));
     assert_eq!(ours, SCANS);
     assert!(naive > SCANS, "the naive one counts twice: otherwise the fault shows nothing");
 }

@@ -7,6 +7,7 @@ use super::checker::{Ledger, Promise, Violation, judge};
 use super::history::{History, Told};
 use super::nemesis::{self, Fault, Nemesis};
 use super::plant::{Ground, LEASE_TTL, Plant};
+use super::say;
 use super::shop::{Floor, Patience, Shift, Terminals};
 use super::snapshot::{Books, Reader};
 use super::sometimes::Tally;
@@ -85,7 +86,7 @@ pub async fn run(plan: Plan) -> Report {
         violations.extend(clean(&mut plant, &run.floor, &held).await);
         violations.extend(watcher.found());
         last = ledger;
-        println!(
+        say(format_args!(
             "{}, round {}: {} requests, {} faults, {} violations after {} s",
             if plan.embedded { "embedded" } else { "shared" },
             round + 1,
@@ -93,7 +94,7 @@ pub async fn run(plan: Plan) -> Report {
             run.nemesis.struck.len(),
             violations.len(),
             begun.elapsed().as_secs()
-        );
+        ));
         if begun.elapsed() >= plan.at_least || !violations.is_empty() {
             break;
         }

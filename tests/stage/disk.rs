@@ -39,7 +39,7 @@ impl Disk {
         let size = format!("size={mib}m,mode=0755");
         let mounted = as_root("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
         if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-            println!("a tmpfs can't be mounted here: the disk is full by a preloaded library");
+            eprintln!("a tmpfs can't be mounted here: the disk is full by a preloaded library");
             return Self::pretended();
         }
         let disk = Self { kind: Kind::Mounted { _guard: Guard::over_mount(folder.path()) }, folder };
