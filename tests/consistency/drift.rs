@@ -206,6 +206,7 @@ pub async fn what_is_in_order_has_no_findings(floor: &Floor) {
 
 /// More rows than are read in one snapshot.
 const LONG: i64 = 12_000;
+const REFUSED: i64 = 7_000;
 
 /// A log too long for one snapshot, made by SQL: a part with each piece.
 async fn long(floor: &Floor, barcode: &str) -> WorkOrderNumber {
@@ -226,7 +227,12 @@ async fn long(floor: &Floor, barcode: &str) -> WorkOrderNumber {
              insert into barcode_claims
              select l.work_order, l.counter, '', l.barcode_canonical,
                  case when l.barcode_canonical = 'crowd' then l.seq else 1 end, l.request_id, 1
-             from update_log l where l.work_order = '{number}'",
+             from update_log l where l.work_order = '{number}';
+             insert into update_log (request_id, work_order, at_seq, counter, action, quantity, delta, before, after,
+                 fence, work_order_status, remaining, recorded_at, recorded_by, outcome, code, rendering)
+             with recursive n(n) as (select 1 union all select n + 1 from n where n < {REFUSED})
+             select '{number}-refused-' || n, '{number}', n / 2, 'input', 'scan', 1, 0, n / 2, n / 2, 1, 'in_progress',
+                 0, '2026-01-03T08:00:00.000Z', 'test', 'refused', 'over-plan', 1 from n",
             yes = match floor.environment().0 {
                 "DATABASE_URL" => "true",
                 _ => "1",
@@ -240,7 +246,7 @@ pub async fn a_long_log_is_judged_as_a_short_one(floor: &Floor) {
     let number = long(floor, "'B' || n").await;
     let report = floor.check(Range::Full, None).await;
     assert_eq!(report.check.state, CheckState::Good, "{:#?}", report.findings);
-    assert_eq!(report.check.rows_read, LONG);
+    assert_eq!(report.check.rows_read, LONG + REFUSED);
     let last = format!("{number}-{LONG}");
     for (bend, mend, kind, seq, expected, actual) in [
         (
@@ -250,6 +256,14 @@ pub async fn a_long_log_is_judged_as_a_short_one(floor: &Floor) {
             Some(9000),
             json!(8999),
             json!(5),
+        ),
+        (
+            "update update_log set after = 9 where request_id = 'W-refused-6999'",
+            "update update_log set after = 3499 where request_id = 'W-refused-6999'",
+            Kind::Refused,
+            Some(3499),
+            json!(3499),
+            json!(9),
         ),
         (
             "update work_orders set input_quantity = 5 where work_order = 'W'",

@@ -91,14 +91,17 @@ impl ConsistencyStore for PostgresStore {
     ) -> Result<Vec<LoggedRow>, StoreError> {
         let query = sqlx::query_as(include_str!("consistency/refused.sql"))
             .bind(name.to_owned())
-            .bind(after.map(|place| place.at_seq))
-            .bind(after.map(|place| place.recorded_at.clone()))
-            .bind(after.map(|place| place.request_id.clone()))
+            .bind(after.map_or(i64::MIN, |place| place.at_seq))
+            .bind(after.map_or("-infinity".to_owned(), |place| place.recorded_at.clone()))
+            .bind(after.map(|place| place.request_id.clone()).unwrap_or_default())
             .bind(limit);
         self.look(query).await
     }
 
     async fn claims_after(&self, name: &str, after: Option<&ClaimPlace>, limit: i64) -> Result<ClaimSlice, StoreError> {
+        // Every counter sorts after the empty text.
+        let start = ClaimPlace::default();
+        let after = after.unwrap_or(&start);
         let mut lent = self.monitor.lend(LEND_LIMIT).await?;
         let connection = lent.get();
         let slice = bounded(async {
@@ -111,10 +114,10 @@ impl ConsistencyStore for PostgresStore {
             .await?;
             let claims = sqlx::query_as(include_str!("consistency/claims.sql"))
                 .bind(name.to_owned())
-                .bind(after.map(|place| place.counter.clone()))
-                .bind(after.map(|place| place.step.clone()))
-                .bind(after.map(|place| place.barcode.clone()))
-                .bind(after.map(|place| place.ordinal))
+                .bind(after.counter.clone())
+                .bind(after.step.clone())
+                .bind(after.barcode.clone())
+                .bind(after.ordinal)
                 .bind(limit);
             let claims = all(connection, claims).await?;
             execute(connection, "commit").await?;

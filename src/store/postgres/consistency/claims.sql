@@ -1,5 +1,6 @@
 -- The next claims of one work order, each with whether a counted scan of the same barcode
--- holds it.
+-- holds it. The place is compared alone, never as `… or $2 is null`, so that the walk begins
+-- there in the index.
 select c.work_order, c.counter, c.step, c.barcode, c.ordinal, c.request_id, c.quantity,
        (select true from update_log l
         where l.request_id = c.request_id and l.work_order = c.work_order and l.counter = c.counter
@@ -7,7 +8,6 @@ select c.work_order, c.counter, c.step, c.barcode, c.ordinal, c.request_id, c.qu
           and l.seq is not null and l.action = 'scan'
         limit 1) is not null as held
 from barcode_claims c
-where c.work_order = $1
-  and ($2::text is null or (c.counter, c.step, c.barcode, c.ordinal) > ($2, $3, $4, $5))
+where c.work_order = $1 and (c.counter, c.step, c.barcode, c.ordinal) > ($2, $3, $4, $5)
 order by c.counter, c.step, c.barcode, c.ordinal
 limit $6

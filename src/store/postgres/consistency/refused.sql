@@ -4,6 +4,6 @@ select l.request_id, l.work_order, l.seq, l.at_seq, l.counter, l.action, l.quant
        to_char(l.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as recorded_at
 from update_log l
 where l.work_order = $1 and l.seq is null
-  and ($2::bigint is null or (l.at_seq, l.recorded_at, l.request_id) > ($2, $3::text::timestamptz, $4))
+  and (l.at_seq, l.recorded_at, l.request_id) > ($2, $3::text::timestamptz, $4)
 order by l.at_seq, l.recorded_at, l.request_id
 limit $5
