@@ -72,8 +72,8 @@ pub async fn a_check_that_was_cut_short_is_gone_on_with(floor: &Floor) {
 
 /// Killed half-way, by the kernel's word; the service that is there next finds the rest.
 pub async fn a_check_whose_process_was_killed_is_gone_on_with_by_another(floor: &Floor) {
-    const WORK_ORDERS: i64 = 100;
-    const EACH: i64 = 2_500;
+    const WORK_ORDERS: i64 = 300;
+    const EACH: i64 = 800;
     let yes = if floor.environment().0 == "DATABASE_URL" { "true" } else { "1" };
     floor
         .sql(&format!(
