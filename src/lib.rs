@@ -10,12 +10,13 @@
 //! - [`domain`]: the rules, as pure functions.
 //!
 //! And around it: [`config`] (settings), [`telemetry`] (metrics and log), [`app`] (how the
-//! parts are put together and stopped), [`cli`] (the command line).
+//! parts are put together and stopped), [`demo`] (a minute that shows it), [`cli`] (the command line).
 
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod counting;
+pub mod demo;
 pub mod domain;
 pub mod http;
 pub mod lease;
