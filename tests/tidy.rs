@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// The parts that put the others together, and so may import them all.
-const COMPOSITION: [&str; 4] = ["app", "cli", "lib", "main"];
+const COMPOSITION: [&str; 5] = ["app", "cli", "demo", "lib", "main"];
 
 /// Crates and modules that only some parts may name.
 const ONLY_IN: [(&str, &[&str]); 14] = [
