@@ -86,6 +86,9 @@ pub enum Failure {
     /// The service does otherwise than it should.
     #[error("the service of the demo {0}")]
     Unexpected(String),
+    /// The terminals did not come to an end.
+    #[error("{0} parts are still not settled after {SETTLE_LIMIT:?}: no verdict")]
+    Unsettled(u64),
     /// The user wants no verdict.
     #[error("stopped before the verdict")]
     Interrupted,
@@ -207,7 +210,7 @@ async fn play(wish: Wish, service: &Arc<Service>, signals: &Signals) -> Result<R
             }
             () = signals.second.cancelled() => return Err(Failure::Interrupted),
             () = &mut all_settled => break,
-            () = &mut limit => break,
+            () = &mut limit => return Err(Failure::Unsettled(tally.numbers().on_their_way())),
             _ = frames.tick() => view.show(begun.elapsed(), &tally.numbers(), service.quantity().await?),
         }
     }
