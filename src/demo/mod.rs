@@ -82,7 +82,7 @@ pub enum Failure {
     Service(#[from] app::Failure),
     /// The service does not answer.
     #[error("the service of the demo does not answer")]
-    Unreachable(#[from] reqwest::Error),
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The service does otherwise than it should.
     #[error("the service of the demo {0}")]
     Unexpected(String),

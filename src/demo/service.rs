@@ -115,6 +115,12 @@ impl Drop for Folder {
     }
 }
 
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Unreachable(Box::new(error))
+    }
+}
+
 fn good(answer: Response) -> Result<Response, Failure> {
     match answer.status().is_success() {
         true => Ok(answer),
