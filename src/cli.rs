@@ -3,15 +3,18 @@
 mod alarms;
 mod consistency;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::json;
 use tracing::error;
 
 use crate::app::{self, Failure};
 use crate::config::{self, BadConfig, Config, Given, Setting, Settings};
+use crate::demo::words::Language;
+use crate::demo::{self, Wish};
 use crate::telemetry;
 
 /// Exit codes (contract, section 9).
@@ -24,8 +27,10 @@ pub fn run() -> ExitCode {
     let matches = command().get_matches();
     let output =
         if matches.get_one::<String>("output").is_some_and(|o| o == "json") { Output::Json } else { Output::Text };
-    if let Some(("version", _)) = matches.subcommand() {
-        return print_version(output);
+    match matches.subcommand() {
+        Some(("version", _)) => return print_version(output),
+        Some(("demo", asked)) => return run_demo(asked, output),
+        _ => {}
     }
     let settings = match Settings::gather(&matches) {
         Ok(settings) => settings,
@@ -96,6 +101,25 @@ fn command() -> Command {
         .subcommand(consistency::repair_command())
         .subcommand(alarms::command())
         .subcommand(Command::new("config").about("Prints the settings in force, secrets hidden"))
+        .subcommand(
+            Command::new("demo")
+                .about("Counts parts from a dozen terminals over a bad network for a minute, and proves the count")
+                .arg(
+                    Arg::new("seconds")
+                        .long("seconds")
+                        .value_name("N")
+                        .value_parser(value_parser!(u64).range(1..=3600))
+                        .default_value("60")
+                        .help("how long parts are made"),
+                )
+                .arg(
+                    Arg::new("seed")
+                        .long("seed")
+                        .value_name("N")
+                        .value_parser(value_parser!(u64))
+                        .help("what chance starts from; another one each time by default"),
+                ),
+        )
         .subcommand(Command::new("version").about("Prints the version"))
 }
 
@@ -109,23 +133,52 @@ fn with_runtime(config: &Config, work: impl AsyncFnOnce(Config) -> Result<ExitCo
         eprintln!("scanfence: RUST_LOG: {problem}");
         return ExitCode::from(WRONG_USAGE);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(problem) => {
-            error!(cause = %problem, "the runtime can't start");
-            return ExitCode::from(FAILED);
-        }
-    };
-    let ended = runtime.block_on(work(config.clone()));
-    // A task that still waits for a server that will not answer must not keep the process.
-    runtime.shutdown_background();
-    match ended {
-        Ok(code) => code,
-        Err(problem) => {
+    match block_on(work(config.clone())) {
+        Ok(Ok(code)) => code,
+        Ok(Err(problem)) => {
             error!(cause = telemetry::causes(&problem), "{problem}");
             ExitCode::from(if problem.is_wrong_usage() { WRONG_USAGE } else { FAILED })
         }
+        Err(problem) => {
+            error!(cause = %problem, "the runtime can't start");
+            ExitCode::from(FAILED)
+        }
     }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(work);
+    // A task that still waits for a server that will not answer must not keep the process.
+    runtime.shutdown_background();
+    Ok(ended)
+}
+
+/// Runs the demo. It has no log, which would spoil the screen.
+fn run_demo(asked: &ArgMatches, output: Output) -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let locale = env("LC_ALL").or_else(|| env("LC_MESSAGES")).or_else(|| env("LANG")).unwrap_or_default();
+    let colour = env("NO_COLOR").is_none() && env("TERM").is_none_or(|term| term != "dumb");
+    let wish = Wish {
+        time: Duration::from_secs(asked.get_one("seconds").copied().unwrap_or(60)),
+        seed: asked.get_one("seed").copied().unwrap_or_else(|| u64::from(rand::random::<u16>())),
+        folder: std::env::temp_dir(),
+        language: Language::of_locale(&locale),
+        colour,
+    };
+    let problem = match block_on(demo::run(wish)) {
+        Ok(Ok(report)) => {
+            let printed = print(match output {
+                Output::Text => report.text(colour && std::io::stdout().is_terminal()),
+                Output::Json => report.json().to_string(),
+            });
+            return if report.holds() { printed } else { ExitCode::from(FAILED) };
+        }
+        Ok(Err(problem)) => format!("{problem} {}", telemetry::causes(&problem)),
+        Err(problem) => problem.to_string(),
+    };
+    eprintln!("scanfence: {}", problem.trim_end());
+    ExitCode::from(FAILED)
 }
 
 fn print_version(output: Output) -> ExitCode {

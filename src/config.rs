@@ -326,6 +326,14 @@ impl Settings {
         Self::from_sources(flags, |name| std::env::var(name).ok())
     }
 
+    /// The defaults but for these, whatever the user has set.
+    #[must_use]
+    pub fn defaults_but(given: &[(&'static str, String)]) -> Self {
+        let default = |setting: &Setting| Some((setting.name, setting.default?.to_owned()));
+        let values = SETTINGS.iter().filter_map(default).chain(given.iter().cloned());
+        Self(values.map(|(name, value)| (name, Given { value, source: Source::Default })).collect())
+    }
+
     fn from_sources(flags: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
         let file = match flags.get_one::<String>("config") {

@@ -13,13 +13,14 @@
 //! tells people what is wrong.
 //!
 //! And around it: [`config`] (settings), [`schedule`] (when something is due), [`telemetry`]
-//! (metrics and log), [`app`] (how the
-//! parts are put together and stopped), [`cli`] (the command line).
+//! (metrics and log), [`app`] (how the parts are put together and stopped), [`demo`] (a minute
+//! that shows it), [`cli`] (the command line).
 
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod counting;
+pub mod demo;
 pub mod domain;
 pub mod http;
 pub mod lease;

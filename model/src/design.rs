@@ -7,10 +7,10 @@
 //! those that are faults cost one of the [`State::faults`] that are left. A [`Guard`] is one of the
 //! rules that the design leans on, and can be taken out of a [`Design`] to see what falls.
 //!
-//! Kept out, because the steps around it make no difference to what can happen:
-//! work orders beside this one (they share batches, never rows), barcodes (claims are net
-//! changes under the same stamp), time (whatever waits may wait for ever, or not at all: a
-//! lease is believed long after it has run out).
+//! Kept out, because they make no difference to what can happen: work orders beside this one
+//! (they share batches, never rows), further lanes of a worker (a work order is in the hands of
+//! one at a time), time (whatever waits may wait for long, or not at all; a lease is believed long
+//! after it has run out). Kept out, though they could make one: a database that loses commits.
 
 use stateright::{Model, Property};
 
@@ -27,6 +27,7 @@ pub struct Design {
 
 // The promises.
 pub const ONCE: &str = "each request is decided once";
+pub const PART_ONCE: &str = "each part is counted once";
 pub const EXPLAINED: &str = "the log explains the quantity";
 pub const KEPT: &str = "an answer is in the log";
 pub const NO_LATE_WRITER: &str = "no late writer";
@@ -36,6 +37,8 @@ pub const NO_LATE_WRITER: &str = "no late writer";
 pub enum Ask {
     /// One piece more: always counted.
     Count,
+    /// One piece more, the part: refused for good where it stands counted.
+    CountPart,
     /// One piece less: refused for good where there is none.
     TakeBack,
 }
@@ -47,6 +50,10 @@ pub enum Guard {
     IdKey,
     /// The write looks up the request ids that no load has looked up.
     IdLookUp,
+    /// The claims have a part once (primary key).
+    PartKey,
+    /// The write looks up the part that no load has looked up.
+    PartLookUp,
     /// The same request id twice in a batch is decided once.
     OnceInBatch,
     /// The log has a `seq` of a work order once (unique key).
@@ -55,7 +62,7 @@ pub enum Guard {
     Stamp,
     /// Refusals alone are written under the guards, too, and give a new stamp.
     StampForRefusals,
-    /// Row and request ids are loaded in one snapshot.
+    /// Row, request ids and claims are loaded in one snapshot.
     OneSnapshot,
     /// A write under an older fence than the row's does not pass.
     Fence,
@@ -83,13 +90,15 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AnswerLast,
         Self::Stamp,
         Self::StampForRefusals,
         Self::OnceInBatch,
         Self::IdKey,
         Self::IdLookUp,
+        Self::PartKey,
+        Self::PartLookUp,
         Self::OneSnapshot,
         Self::AskAnew,
         Self::Fence,
@@ -113,7 +122,9 @@ impl Guard {
             Self::OnceInBatch => "a request id twice in a batch is decided once",
             Self::IdKey => "the log has a request id once",
             Self::IdLookUp => "the write looks up the ids that no load has",
-            Self::OneSnapshot => "row and ids are loaded in one snapshot",
+            Self::PartKey => "the claims have a barcode once",
+            Self::PartLookUp => "the write looks up the barcodes that no load has",
+            Self::OneSnapshot => "row, ids and claims are loaded in one snapshot",
             Self::AskAnew => "a lease that the row has overtaken is asked for anew",
             Self::Fence => "no write passes under an older fence",
             Self::FenceOwner => "no write passes under an equal fence of another owner",
@@ -146,6 +157,8 @@ pub struct State {
     pub row: Row,
     /// The log, in the order of the commits.
     pub log: Vec<Update>,
+    /// The claim of the part: the request that counted it.
+    pub claim: Option<Key>,
     /// A leased write has passed that came under an older fence than the row's, or under
     /// the same one of another owner.
     pub late_writer: bool,
@@ -192,12 +205,21 @@ pub struct Worker {
     pub owner: Owner,
     /// The lease that it takes itself to hold.
     pub held: Option<Fence>,
-    /// The row as it last wrote it, and the fence under which it did.
-    pub kept: Option<(Row, Fence)>,
+    pub kept: Option<Kept>,
     /// Updates that it has seen in the log.
     pub remembered: Vec<Update>,
     pub mailbox: Vec<Letter>,
     pub hand: Hand,
+}
+
+/// What a worker keeps after a write, to be spared the load.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kept {
+    /// The row as it wrote it, and the fence under which it did.
+    pub row: Row,
+    pub fence: Fence,
+    /// The claim of the part, where a later write has found one.
+    pub claim: Option<Key>,
 }
 
 /// A request in a worker's hands. The same one may be there twice.
@@ -216,8 +238,8 @@ pub enum Hand {
     Leased {
         letters: Vec<Letter>,
         fence: Fence,
-        /// The ids looked up before the row; only without [`Guard::OneSnapshot`].
-        known: Option<Vec<Update>>,
+        /// What was looked up before the row; only without [`Guard::OneSnapshot`].
+        seen: Option<(Vec<Update>, Option<Key>)>,
     },
     /// The row that it loaded has a fence above its lease's; it is about to ask anew.
     Overtaken {
@@ -243,6 +265,10 @@ pub struct Facts {
     pub known: Vec<Update>,
     /// The request ids that nobody has looked up.
     pub unseen: Vec<Key>,
+    /// The claim of the part.
+    pub claim: Option<Key>,
+    /// Nobody has looked for one.
+    pub unclaimed: bool,
 }
 
 /// A write on its way: one transaction.
@@ -259,14 +285,17 @@ pub struct Write {
     /// The row after; `None` leaves it alone; only without [`Guard::StampForRefusals`].
     pub row: Option<Row>,
     pub updates: Vec<Update>,
+    /// The new claim of the part.
+    pub claim: Option<Key>,
     pub unseen: Vec<Key>,
+    pub unclaimed: bool,
 }
 
 /// What the database says to a write.
 enum Verdict {
     Passed,
-    /// These ids are decided already: not written.
-    Known(Vec<Update>),
+    /// These ids are decided already, or the part is claimed: not written.
+    Known(Vec<Update>, Option<Key>),
     /// Stamp or fence do not allow it: not written.
     TooLate,
     /// A unique key is violated: not written.
@@ -350,9 +379,10 @@ impl Design {
 
     /// The guarded write, whole or not at all (`write.sql`).
     fn carry_out(&self, state: &mut State, write: &Write) -> Verdict {
-        let known = state.updates_of(&write.unseen);
-        if self.has(Guard::IdLookUp) && !known.is_empty() {
-            return Verdict::Known(known);
+        let known = if self.has(Guard::IdLookUp) { state.updates_of(&write.unseen) } else { Vec::new() };
+        let claim = if self.has(Guard::PartLookUp) && write.unclaimed { state.claim } else { None };
+        if !known.is_empty() || claim.is_some() {
+            return Verdict::Known(known, claim);
         }
         let older = write.tenure.is_some_and(|(_, fence)| state.row.fence > fence);
         let others = write.tenure.is_some_and(|(owner, fence)| {
@@ -374,11 +404,15 @@ impl Design {
                 return Verdict::KeyTaken;
             }
         }
+        if self.has(Guard::PartKey) && write.claim.is_some() && state.claim.is_some() {
+            return Verdict::KeyTaken;
+        }
         if let Some(row) = &write.row {
             state.late_writer |= older || others;
             state.row = row.clone();
         }
         state.log.extend(write.updates.iter().cloned());
+        state.claim = write.claim.or(state.claim);
         Verdict::Passed
     }
 
@@ -393,9 +427,9 @@ impl Design {
             state.counter = state.counter.max(floor);
         }
         let fence = state.counter + 1;
-        // Without a floor an emptied Redis counts from 1, and the row may be a million ahead:
-        // one step on that way makes no difference.
-        if fence > state.row.fence || self.has(Guard::Floor) {
+        // Without a floor an emptied Redis comes up to the row's fence and not beyond: that stands
+        // for a row which is a million ahead.
+        if fence != state.row.fence || self.has(Guard::Floor) {
             state.counter = fence;
         }
         state.lease = Some((me, fence));
@@ -420,27 +454,30 @@ impl Design {
         let worker = &mut state.workers[place];
         worker.held = Some(fence);
         let letters = std::mem::take(&mut worker.mailbox);
-        match worker.kept.clone().filter(|(_, under)| *under == fence || !self.has(Guard::KeptUnderFence)) {
-            Some((row, _)) => {
+        match worker.kept.clone().filter(|kept| kept.fence == fence || !self.has(Guard::KeptUnderFence)) {
+            Some(Kept { row, fence: _, claim }) => {
                 let known = worker.remembered.clone();
                 let mut unseen = keys(&letters);
                 unseen.retain(|key| known.iter().all(|update| update.key != *key));
-                self.go_by_lease(state, place, letters, fence, Facts { row, known, unseen });
+                let facts = Facts { row, known, unseen, claim, unclaimed: claim.is_none() };
+                self.go_by_lease(state, place, letters, fence, facts);
             }
-            None => worker.hand = Hand::Leased { letters, fence, known: None },
+            None => worker.hand = Hand::Leased { letters, fence, seen: None },
         }
     }
 
-    /// Loads the row, and looks up the request ids.
+    /// Loads the row, and looks up the request ids and the part.
     fn load(&self, state: &mut State, place: Place) {
-        let Hand::Leased { letters, fence, known } = state.workers[place].put_down() else { return };
-        let now_known = state.updates_of(&keys(&letters));
-        match known {
+        let Hand::Leased { letters, fence, seen } = state.workers[place].put_down() else { return };
+        let mut facts = state.facts(&letters);
+        match seen {
             None if !self.has(Guard::OneSnapshot) => {
-                state.workers[place].hand = Hand::Leased { letters, fence, known: Some(now_known) };
+                let seen = Some((facts.known, facts.claim));
+                state.workers[place].hand = Hand::Leased { letters, fence, seen };
             }
-            known => {
-                let facts = Facts { row: state.row.clone(), known: known.unwrap_or(now_known), unseen: Vec::new() };
+            None => self.go_by_lease(state, place, letters, fence, facts),
+            Some(seen) => {
+                (facts.known, facts.claim) = seen;
                 self.go_by_lease(state, place, letters, fence, facts);
             }
         }
@@ -474,7 +511,7 @@ impl Design {
         if worker.held.is_some_and(|held| state.row.has_overtaken(worker.owner, held)) {
             self.release(state, place);
         }
-        let facts = Facts { row: state.row.clone(), known: state.updates_of(&keys(&letters)), unseen: Vec::new() };
+        let facts = state.facts(&letters);
         self.decide(state, place, letters, None, facts, self.has(Guard::LockFirst));
     }
 
@@ -489,30 +526,34 @@ impl Design {
         facts: Facts,
         locked: bool,
     ) {
-        let Facts { mut row, known, unseen } = facts;
+        let Facts { mut row, known, unseen, claim: claimed, unclaimed } = facts;
         let loaded = row.stamp;
         let tenure = fence.map(|fence| (state.workers[place].owner, fence));
         if let Some((owner, fence)) = tenure {
             (row.owner, row.fence) = (Some(owner), fence);
         }
-        let mut updates: Vec<Update> = Vec::new();
+        let (mut updates, mut claim): (Vec<Update>, _) = (Vec::new(), None);
         for key in keys(&letters) {
             let twice = self.has(Guard::OnceInBatch) && updates.iter().any(|update| update.key == key);
             if twice || known.iter().any(|update| update.key == key) {
                 continue;
             }
             let before = row.quantity;
-            let outcome = match self.asks[key] {
-                Ask::Count => {
-                    (row.seq, row.quantity) = (row.seq + 1, before + 1);
-                    Outcome::Counted { seq: row.seq }
-                }
-                Ask::TakeBack if before > 0 => {
-                    (row.seq, row.quantity) = (row.seq + 1, before - 1);
-                    Outcome::Counted { seq: row.seq }
-                }
-                Ask::TakeBack => Outcome::Refused { at_seq: row.seq },
+            let change = match self.asks[key] {
+                Ask::Count => Some(1),
+                Ask::CountPart => claimed.or(claim).is_none().then_some(1),
+                Ask::TakeBack => (before > 0).then_some(-1),
             };
+            let outcome = match change {
+                Some(change) => {
+                    (row.seq, row.quantity) = (row.seq + 1, before + change);
+                    Outcome::Counted { seq: row.seq }
+                }
+                None => Outcome::Refused { at_seq: row.seq },
+            };
+            if self.asks[key] == Ask::CountPart && change.is_some() {
+                claim = Some(key);
+            }
             updates.push(Update { key, outcome, before, after: row.quantity, fence: row.fence });
         }
         if updates.is_empty() {
@@ -526,7 +567,8 @@ impl Design {
         let only_refusals = updates.iter().all(|update| update.seq().is_none());
         let row = (self.has(Guard::StampForRefusals) || !only_refusals).then_some(row);
         let unseen = unseen.into_iter().filter(|key| updates.iter().any(|update| update.key == *key)).collect();
-        state.writes.push(Write { by: Some(place), locked, loaded, tenure, row, updates, unseen });
+        let unclaimed = unclaimed && claim.is_some();
+        state.writes.push(Write { by: Some(place), locked, loaded, tenure, row, updates, claim, unseen, unclaimed });
         state.workers[place].hand = Hand::Writing { letters, known };
     }
 
@@ -538,14 +580,16 @@ impl Design {
             Verdict::Passed => {
                 if let (Some((_, fence)), Some(row)) = (write.tenure, write.row) {
                     let worker = &mut state.workers[place];
-                    worker.kept = Some((row, fence));
+                    worker.kept = Some(Kept { row, fence, claim: None });
                     worker.remember(&write.updates);
                 }
                 let left = state.answer(letters, &known);
                 state.answer(left, &write.updates);
             }
-            Verdict::Known(found) => {
-                state.workers[place].remember(&found);
+            Verdict::Known(found, claim) => {
+                let worker = &mut state.workers[place];
+                worker.remember(&found);
+                worker.kept.iter_mut().for_each(|kept| kept.claim = kept.claim.or(claim));
                 let left = state.answer(letters, &known);
                 state.workers[place].put_back(left);
             }
@@ -600,11 +644,13 @@ impl Model for Design {
         };
         let client = Client { call: Call::Unsent, answer: None };
         vec![State {
-            row: Row { quantity: 0, seq: 0, fence: 0, owner: None, stamp: 0 },
+            // It has a past: a process long gone has written under the second fence.
+            row: Row { quantity: 0, seq: 0, fence: 2, owner: Some(2), stamp: 0 },
             log: Vec::new(),
+            claim: None,
             late_writer: false,
             lease: None,
-            counter: 0,
+            counter: 2,
             workers: [worker(0), worker(1)],
             writes: Vec::new(),
             clients: [client.clone(), client],
@@ -747,6 +793,10 @@ impl Model for Design {
             Property::always(ONCE, |_, state: &State| {
                 (0..state.clients.len()).all(|key| state.log.iter().filter(|update| update.key == key).count() <= 1)
             }),
+            Property::always(PART_ONCE, |design: &Self, state: &State| {
+                let counts = |update: &&Update| design.asks[update.key] == Ask::CountPart && update.seq().is_some();
+                state.log.iter().filter(counts).count() <= 1
+            }),
             Property::always(EXPLAINED, |_, state: &State| state.is_explained()),
             Property::always(KEPT, |_, state: &State| {
                 let mut answers = state.clients.iter().filter_map(|client| client.answer.as_ref());
@@ -762,6 +812,10 @@ impl Model for Design {
             Property::sometimes("a write has an id that nobody looked up, and that is decided", |_, state: &State| {
                 state.writes.iter().any(|write| !state.updates_of(&write.unseen).is_empty())
             }),
+            Property::sometimes("a part is taken for new that is claimed", |design: &Self, state: &State| {
+                let has_part = design.asks.contains(&Ask::CountPart);
+                !has_part || state.claim.is_some() && state.writes.iter().any(|write| write.unclaimed)
+            }),
             Property::sometimes("two requests are decided in one commit", |_, state: &State| {
                 state.writes.iter().any(|write| write.updates.len() == 2)
             }),
@@ -770,7 +824,8 @@ impl Model for Design {
                 one.held.is_some() && one.held == other.held
             }),
             Property::sometimes("a row is kept that another one has changed", |_, state: &State| {
-                let stale = |worker: &Worker| worker.kept.as_ref().is_some_and(|(row, _)| row.stamp != state.row.stamp);
+                let stale =
+                    |worker: &Worker| worker.kept.as_ref().is_some_and(|kept| kept.row.stamp != state.row.stamp);
                 state.workers.iter().any(|worker| worker.held.is_some() && stale(worker))
             }),
             Property::sometimes("a decided request comes again", |_, state: &State| {
@@ -846,6 +901,12 @@ impl State {
         (self.row.quantity, self.row.seq) == (quantity, last)
     }
 
+    /// What a load tells.
+    fn facts(&self, letters: &[Letter]) -> Facts {
+        let known = self.updates_of(&keys(letters));
+        Facts { row: self.row.clone(), known, unseen: Vec::new(), claim: self.claim, unclaimed: false }
+    }
+
     fn updates_of(&self, keys: &[Key]) -> Vec<Update> {
         self.log.iter().filter(|update| keys.contains(&update.key)).cloned().collect()
     }
@@ -909,7 +970,7 @@ impl State {
         self.row.names(stamp, owner);
         self.lease.iter_mut().for_each(|(holder, _)| owner(holder));
         for worker in &mut self.workers {
-            worker.kept.iter_mut().for_each(|(row, _)| row.names(stamp, owner));
+            worker.kept.iter_mut().for_each(|kept| kept.row.names(stamp, owner));
             if let Hand::Overtaken { facts, .. } = &mut worker.hand {
                 facts.row.names(stamp, owner);
             }

@@ -5,17 +5,20 @@ use std::path::Path;
 
 use stateright::{Checker, Model as _};
 
-use crate::design::{Action, Ask, Design, EXPLAINED, Guard, KEPT, NO_LATE_WRITER, ONCE, State};
+use crate::design::{Action, Ask, Design, EXPLAINED, Guard, KEPT, NO_LATE_WRITER, ONCE, PART_ONCE, State};
 use crate::walk::{Ends, walk};
 
 /// Both are counted, whichever comes first.
 const TWO_SCANS: [Ask; 2] = [Ask::Count, Ask::Count];
+/// The first is counted, and the second refused for good.
+const ONE_PART_TWICE: [Ask; 2] = [Ask::CountPart, Ask::CountPart];
 /// The correction is counted or refused for good, as it happens.
 const SCAN_AND_CORRECTION: [Ask; 2] = [Ask::Count, Ask::TakeBack];
 
 /// No promise leans on these, not even when all of them are taken out together.
-const SPARE: [Guard; 8] = [
+const SPARE: [Guard; 9] = [
     Guard::IdLookUp,
+    Guard::PartLookUp,
     Guard::Floor,
     Guard::LockFirst,
     Guard::SeqKey,
@@ -44,16 +47,16 @@ impl Ends for Design {
 
 #[test]
 fn every_promise_is_kept_whatever_three_faults_happen_when() {
-    for asks in [TWO_SCANS, SCAN_AND_CORRECTION] {
-        let checked = explore(Design::whole(asks, 3));
-        println!("{asks:?}, 3 faults: {} states", checked.unique_state_count());
+    for (asks, faults) in [(TWO_SCANS, 2), (ONE_PART_TWICE, 3), (SCAN_AND_CORRECTION, 3)] {
+        let checked = explore(Design::whole(asks, faults));
+        println!("{asks:?}, {faults} faults: {} states", checked.unique_state_count());
         checked.assert_properties();
     }
 }
 
 #[test]
 fn every_run_ends_with_everybody_answered() {
-    for asks in [TWO_SCANS, SCAN_AND_CORRECTION] {
+    for asks in [TWO_SCANS, ONE_PART_TWICE, SCAN_AND_CORRECTION] {
         let walked = walk(&Design::whole(asks, 2));
         println!("{asks:?}, 2 faults: {} states, and every run from each of them ends well", walked.states);
         assert!(walked.broken.is_empty(), "{walked:#?}");
@@ -62,9 +65,11 @@ fn every_run_ends_with_everybody_answered() {
 
 #[test]
 fn no_promise_leans_on_the_spare_guards() {
-    let walked = walk(&Design { asks: SCAN_AND_CORRECTION, faults: 2, without: SPARE.into() });
-    println!("without {SPARE:?}, 2 faults: {} states", walked.states);
-    assert!(walked.broken.is_empty(), "{walked:#?}");
+    for asks in [ONE_PART_TWICE, SCAN_AND_CORRECTION] {
+        let walked = walk(&Design { asks, faults: 2, without: SPARE.into() });
+        println!("{asks:?} without {SPARE:?}, 2 faults: {} states", walked.states);
+        assert!(walked.broken.is_empty(), "{walked:#?}");
+    }
 }
 
 /// Only the promise of no late writer needs a fence; the count does not even need a lease.
@@ -72,8 +77,8 @@ fn no_promise_leans_on_the_spare_guards() {
 fn the_count_is_right_without_leases_and_fences() {
     let mut without = Vec::from(SPARE);
     without.extend([Guard::AskAnew, Guard::Fence, Guard::FenceOwner]);
-    let checked = explore(Design { asks: SCAN_AND_CORRECTION, faults: 2, without });
-    for promise in [ONCE, EXPLAINED, KEPT] {
+    let checked = explore(Design { asks: ONE_PART_TWICE, faults: 2, without });
+    for promise in [ONCE, PART_ONCE, EXPLAINED, KEPT] {
         checked.assert_no_discovery(promise);
     }
     checked.assert_any_discovery(NO_LATE_WRITER);
@@ -112,5 +117,6 @@ fn explore(design: Design) -> impl Checker<Design> {
 
 /// What is broken without these guards.
 fn broken(without: &[Guard]) -> BTreeSet<&'static str> {
-    walk(&Design { asks: SCAN_AND_CORRECTION, faults: 1, without: without.to_vec() }).broken
+    let workloads = [ONE_PART_TWICE, SCAN_AND_CORRECTION];
+    workloads.into_iter().flat_map(|asks| walk(&Design { asks, faults: 1, without: without.to_vec() }).broken).collect()
 }
