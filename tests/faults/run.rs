@@ -20,10 +20,8 @@ use serde_json::json;
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 /// Before the first fault, and between two rounds.
 const WARM_UP: Duration = Duration::from_millis(800);
-/// More memory than after its start a replica has no reason to hold: the updates that it
-/// remembers, and what the allocator keeps for a while of what a check has freed (together
-/// 85 MiB, measured).
-const MEMORY_KIB: u64 = 128 * 1024;
+/// More memory than a replica has held under load it has no reason to hold after.
+const MEMORY_KIB: u64 = 64 * 1024;
 /// Work orders with half of the work, and those with the other half.
 const WORK_ORDERS: usize = 40;
 /// Violations told at most: the first ones explain the others.
