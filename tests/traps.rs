@@ -295,9 +295,6 @@ impl<B: Bend> Store for Bent<B> {
     async fn ready(&self) -> Result<Readiness, StoreError> {
         self.inner.ready().await
     }
-    fn writes_at_once(&self) -> usize {
-        self.inner.writes_at_once()
-    }
     fn epoch(&self) -> u64 {
         self.inner.epoch()
     }

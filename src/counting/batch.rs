@@ -151,7 +151,7 @@ pub(super) fn settle(work: Vec<Work>, decided: Decided, passed: &HashSet<WorkOrd
     let missed: HashSet<&WorkOrderNumber> =
         batch.changes.iter().map(|change| &change.row.work_order).filter(|number| !passed.contains(number)).collect();
     let mut verdicts = verdicts.into_iter();
-    let mut settled = Settled { answers: Vec::new(), left: Vec::new() };
+    let mut settled = Settled { answers: Vec::with_capacity(verdicts.len()), left: Vec::new() };
     for Work { number, waiting, lost_under, busy_since } in work {
         let mut left = Vec::new();
         for waiting in waiting {

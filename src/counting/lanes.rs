@@ -69,13 +69,17 @@ impl Office {
     /// Answers a settled batch, with the `originals` that are at hand; what it leaves is given back.
     pub(super) async fn answer(&self, settled: Settled, originals: HashMap<RequestId, Arc<Update>>) -> Vec<Work> {
         let Settled { answers, left } = settled;
-        let (short, complete): (Vec<_>, Vec<_>) =
-            answers.into_iter().partition(|(_, answer)| batch::missing_original(answer).is_some());
-        let mut known = originals;
-        if !short.is_empty() {
-            known.extend(complete.iter().filter_map(|(_, answer)| counted(answer)));
-        }
-        for (waiting, answer) in complete {
+        let is_short = |answer: &Answer| batch::missing_original(answer).is_some();
+        let some_short = answers.iter().any(|(_, answer)| is_short(answer));
+        let (mut short, mut known) = (Vec::new(), originals);
+        for (waiting, answer) in answers {
+            if is_short(&answer) {
+                short.push((waiting, answer));
+                continue;
+            }
+            if some_short {
+                known.extend(counted(&answer));
+            }
             self.give(waiting, answer);
         }
         if !short.is_empty() {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex as Turn;
+
 use super::Unsettled;
 use super::batch::{self, Decided, Unseen, Wish};
 use super::lanes::{Office, Troubles};
@@ -27,9 +29,19 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// After so long the holder is taken for dead or deaf: nobody waits out a time to live.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What the leased lanes have in common.
+#[derive(Clone, Default)]
+pub(super) struct Shared {
+    memory: SharedMemory,
+    /// Whose turn it is to write. One write at a time: two at once make two small batches of
+    /// one large, and every statement has its price.
+    turn: Arc<Turn<()>>,
+}
+
 pub(super) struct LeasedLane {
     office: Office,
     memory: SharedMemory,
+    turn: Arc<Turn<()>>,
     troubles: Troubles,
     owner: Owner,
 }
@@ -38,9 +50,9 @@ pub(super) struct LeasedLane {
 type Tenures = HashMap<WorkOrderNumber, Held>;
 
 impl LeasedLane {
-    pub(super) fn new(office: Office, memory: SharedMemory) -> Self {
+    pub(super) fn new(office: Office, Shared { memory, turn }: Shared) -> Self {
         let owner = office.lease.owner().clone();
-        Self { office, memory, troubles: Troubles::default(), owner }
+        Self { office, memory, turn, troubles: Troubles::default(), owner }
     }
 
     pub(super) async fn run(mut self) {
@@ -215,11 +227,12 @@ impl LeasedLane {
         Ok(())
     }
 
-    /// Writes what was decided; `None` where a lease has run out before it could begin.
+    /// Writes what was decided, in turn; `None` where a lease has run out before it could begin.
     async fn write(&self, decided: &Decided, tenures: &Tenures) -> Option<Result<Written, StoreError>> {
         if decided.batch.changes.is_empty() {
             return Some(Ok(Written::default()));
         }
+        let _turn = self.turn.lock().await;
         let in_force = |number| tenures.get(number).is_some_and(Held::in_force);
         if !decided.batch.changes.iter().all(|change| in_force(&change.row.work_order)) {
             return None;

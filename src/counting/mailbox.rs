@@ -28,7 +28,8 @@ pub(super) enum Lane {
 /// A request that waits for its answer.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) request: Request,
+    /// In a box: it is large, and passes from hand to hand.
+    pub(super) request: Box<Request>,
     pub(super) principal: Principal,
     since: Instant,
     link: Option<Link>,
@@ -68,7 +69,7 @@ impl Waiting {
         reply: oneshot::Sender<Answer>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { request, principal, since: Instant::now(), link, reply, metrics }
+        Self { request: Box::new(request), principal, since: Instant::now(), link, reply, metrics }
     }
 
     /// Answers the request. Nobody may be waiting any more; what was counted stays counted.
@@ -169,8 +170,8 @@ struct Ring {
 
 impl Ring {
     /// Whether to begin a batch now: when none is under way, or when as much waits as is under
-    /// way. Earlier, a second batch would only be small, and every statement has its price;
-    /// later, it would wait for nothing but the other's commit.
+    /// way, to be decided while the other is written. Earlier, it would only be small, and every
+    /// statement has its price.
     fn is_due(&self) -> bool {
         self.ready > 0 && self.ready >= self.under_way
     }

@@ -31,7 +31,6 @@ use crate::telemetry::{CodeLabel, Metrics};
 use lanes::{Office, Quarantine};
 use leased::LeasedLane;
 use mailbox::{Chain, Mailbox, Waiting};
-use memory::SharedMemory;
 use row_locked::RowLockedLane;
 
 /// What became of a request.
@@ -130,6 +129,9 @@ impl Default for Settings {
     }
 }
 
+/// One that writes, and one that has the next batch ready when that is done.
+const LEASED_LANES: usize = 2;
+
 /// The committer: the mailbox and its lanes.
 pub struct Committer {
     mailbox: Arc<Mailbox>,
@@ -150,8 +152,8 @@ pub struct Intake {
 pub struct Panicked(#[from] JoinError);
 
 impl Committer {
-    /// Starts the lanes: as many under leases as the store takes writes at once, so that one
-    /// decides while another's commit is on its way to the disk, and one by row locks.
+    /// Starts the lanes: two under leases, so that one decides while the other's write is on
+    /// its way, and one by row locks.
     #[must_use]
     pub fn start(
         store: Arc<dyn Store>,
@@ -172,9 +174,9 @@ impl Committer {
             mailbox: Arc::clone(&mailbox),
             quarantine,
         };
-        let (mut lanes, memory) = (JoinSet::new(), SharedMemory::default());
-        for lane in 1..=office.store.writes_at_once() {
-            let leased = LeasedLane::new(office.clone(), memory.clone()).run();
+        let (mut lanes, shared) = (JoinSet::new(), leased::Shared::default());
+        for lane in 1..=LEASED_LANES {
+            let leased = LeasedLane::new(office.clone(), shared.clone()).run();
             lanes.spawn(leased.instrument(info_span!("leased_lane", lane)));
         }
         lanes.spawn(RowLockedLane::new(office).run().instrument(info_span!("row_locked_lane")));

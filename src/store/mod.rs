@@ -104,9 +104,6 @@ pub trait Store: Send + Sync + 'static {
     /// Where the store can't be asked.
     async fn ready(&self) -> Result<Readiness, StoreError>;
 
-    /// How many writes it can take at once; more would only queue.
-    fn writes_at_once(&self) -> usize;
-
     /// A number that changes with every new connection of the counting path: what was
     /// kept in memory before is worth nothing after (a failover may lie between).
     fn epoch(&self) -> u64;

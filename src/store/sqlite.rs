@@ -335,11 +335,6 @@ impl Store for SqliteStore {
         Ok(Readiness { writable: self.takes_writes().await, migrated, synchronous_standby: false })
     }
 
-    /// One at a time: SQLite has one writer.
-    fn writes_at_once(&self) -> usize {
-        1
-    }
-
     fn epoch(&self) -> u64 {
         self.writer.opened()
     }

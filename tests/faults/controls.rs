@@ -244,9 +244,6 @@ impl Store for Unprotected {
     async fn ready(&self) -> Result<Readiness, StoreError> {
         self.inner.ready().await
     }
-    fn writes_at_once(&self) -> usize {
-        self.inner.writes_at_once()
-    }
     fn epoch(&self) -> u64 {
         self.inner.epoch()
     }

@@ -276,10 +276,6 @@ impl Store for Shop {
         }
     }
 
-    fn writes_at_once(&self) -> usize {
-        1
-    }
-
     fn epoch(&self) -> u64 {
         0
     }

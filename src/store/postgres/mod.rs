@@ -30,12 +30,9 @@ use crate::domain::request::Counter;
 use crate::domain::update::Update;
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
 
-/// Guarded writes at once: while one waits for the disk the other is decided and sent, and
-/// the server flushes the log for both. With more of them batches get smaller, and each
-/// statement has its price.
-const WRITES_AT_ONCE: usize = 2;
-/// One connection for each of those, and one for the committer's other way, by row locks.
-const COUNTING_CONNECTIONS: usize = WRITES_AT_ONCE + 1;
+/// For a guarded write, for the load of the next batch meanwhile, and for the committer's
+/// other way, by row locks.
+const COUNTING_CONNECTIONS: usize = 3;
 /// For reads and for planning's changes; more would only queue inside the database.
 const OTHER_CONNECTIONS: usize = 8;
 /// One to read for a check, one to note or repair meanwhile.
@@ -190,10 +187,6 @@ impl Store for PostgresStore {
         let mut lent = self.others.lend(LEND_LIMIT).await?;
         let readiness = bounded(connect::readiness(lent.get())).await;
         statement_over(lent, readiness)
-    }
-
-    fn writes_at_once(&self) -> usize {
-        WRITES_AT_ONCE
     }
 
     fn epoch(&self) -> u64 {
