@@ -377,7 +377,7 @@ impl Design {
 
     // --- The database ---
 
-    /// The guarded write, whole or not at all (`write.sql`).
+    /// The guarded write, whole or not at all (`src/store/postgres/write.rs`).
     fn carry_out(&self, state: &mut State, write: &Write) -> Verdict {
         let known = if self.has(Guard::IdLookUp) { state.updates_of(&write.unseen) } else { Vec::new() };
         let claim = if self.has(Guard::PartLookUp) && write.unclaimed { state.claim } else { None };

@@ -14,8 +14,8 @@ use crate::domain::update::Update;
 use crate::domain::work_order::WorkOrder;
 
 /// How many updates are remembered: well above the number that the terminals of a plant
-/// have in flight, in some ten megabytes.
-const UPDATES: usize = 16_384;
+/// have in flight, in less than ten megabytes.
+const UPDATES: usize = 8_192;
 /// How many rows are kept; beyond that the idle ones go.
 const ROWS: usize = 8_192;
 /// A row unused for so long is let go.

@@ -60,8 +60,8 @@ const READERS: usize = 4;
 /// One to read for a check, one for who looks at it meanwhile.
 const MONITOR_READERS: usize = 2;
 
-/// 32 MiB (negative: KiB): the upper levels of the log's indexes and the busy work orders.
-const WRITER_CACHE: &str = "-32768";
+/// 16 MiB (negative: KiB): the upper levels of the log's indexes and the busy work orders.
+const WRITER_CACHE: &str = "-16384";
 /// A batch of 64 writes about 100 pages to the write-ahead log; this has one batch in
 /// eighty pay for the two syncs of a checkpoint (SQLite's own 1000 pages: one in ten),
 /// for a log file of about 32 MiB.

@@ -1,11 +1,12 @@
-//! A batch as arrays, one per column, in the order of `write.sql`.
+//! A batch as arrays, one per column, in the order of the guarded write.
 
 use chrono::{DateTime, Utc};
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 
-use super::super::{Batch, Place, rows};
+use super::super::rows::ClaimChange;
+use super::super::{Batch, Place};
 use crate::domain::ids::{Owner, Quantity, RequestId};
 use crate::domain::update::Update;
 
@@ -85,8 +86,7 @@ pub(super) fn bind_updates<'q>(write: Write<'q>, batch: &'q Batch) -> Write<'q> 
 }
 
 /// Binds the changes of `barcode_claims`.
-pub(super) fn bind_claims<'q>(write: Write<'q>, batch: &'q Batch) -> Write<'q> {
-    let claims = rows::claim_changes(batch);
+pub(super) fn bind_claims<'q>(write: Write<'q>, claims: &[ClaimChange<'q>]) -> Write<'q> {
     bind_columns!(
         write,
         claims,

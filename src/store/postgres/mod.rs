@@ -7,6 +7,7 @@ mod alarms;
 mod columns;
 mod connect;
 mod consistency;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use sqlx::{PgConnection, Postgres};
 use tokio::time::timeout;
 
 pub use connect::{StartError, migrate};
+pub use write::WRITES;
 
 use super::connections::{Connections, Lent};
 use super::rows;
@@ -80,7 +82,7 @@ impl Store for PostgresStore {
 
     async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
         let mut lent = self.counting.lend(LEND_LIMIT).await?;
-        let written = bounded(write(lent.get(), batch)).await;
+        let written = bounded(write::write(lent.get(), batch)).await;
         statement_over(lent, written)
     }
 
@@ -98,7 +100,7 @@ impl Store for PostgresStore {
             let loaded = load(connection, &rest).await?;
             facts.updates = loaded.updates;
             facts.claims = loaded.claims;
-            let written = write(connection, &decide(facts)).await?;
+            let written = write::write(connection, &decide(facts)).await?;
             execute(connection, "commit").await?;
             Ok(written)
         })
@@ -255,35 +257,6 @@ fn note_work_order(facts: &mut Facts, row: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn write(connection: &mut PgConnection, batch: &Batch) -> Result<Written, StoreError> {
-    let mut written = Written::default();
-    if batch.changes.is_empty() {
-        return Ok(written);
-    }
-    let unverified = || batch.unverified.iter();
-    let write = sqlx::query_as(include_str!("write.sql"))
-        .bind(texts(unverified().map(|(id, _)| id.as_str())))
-        .bind(texts(unverified().map(|(_, number)| number.as_str())));
-    let write = columns::bind_work_orders(write, batch);
-    let write = columns::bind_updates(write, batch);
-    let write = columns::bind_claims(write, batch);
-    let write = columns::bind_unclaimed(write, batch);
-    for (kind, row) in fetch(connection, write).await? {
-        match kind.as_str() {
-            "passed" => {
-                let number = WorkOrderNumber::parse(&row).map_err(|error| StoreError::Refused(error.into()))?;
-                written.passed.insert(number);
-            }
-            "claimed" => {
-                let rows::ClaimRow { key, claim } = rows::read(&row)?;
-                written.claimed.push((key, claim));
-            }
-            _ => written.known.push(Arc::new(rows::read(&row)?)),
-        }
-    }
-    Ok(written)
-}
-
 async fn apply(
     connection: &mut PgConnection,
     number: &WorkOrderNumber,
@@ -398,7 +371,7 @@ fn judge(error: sqlx::Error) -> StoreError {
         ) => StoreError::Taken(error.into()),
         // serialization failure, deadlock, lock not available, statement timeout
         ("40001" | "40P01" | "55P03" | "57014", _) => StoreError::TryAgain(error.into()),
-        // claims that are not as they were loaded: see write.sql
+        // claims that are not as they were loaded: see `unbound.sql`
         ("22012", _) => StoreError::TryAgain(error.into()),
         // a standby: the connection must be made anew, to wherever the primary is now
         ("25006", _) => StoreError::Broken(error.into()),

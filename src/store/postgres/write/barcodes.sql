@@ -1,0 +1,16 @@
+-- barcodes that no load has looked up and that stand counted
+claimed as materialized (
+    select unclaimed.work_order, row_to_json(hit)::text as row, hit.request_id
+    from unnest($56::text[], $57::text[], $58::text[], $59::text[]) as unclaimed(work_order, counter, step, barcode)
+    cross join lateral (
+        select * from barcode_claims c
+        where c.work_order = unclaimed.work_order and c.counter = unclaimed.counter
+          and c.step = unclaimed.step and c.barcode = unclaimed.barcode
+        order by c.ordinal desc
+        limit 1
+    ) hit
+), held_back as (
+    select known.work_order from known
+    union all
+    select claimed.work_order from claimed
+)

@@ -1,0 +1,3 @@
+held_back as (
+    select known.work_order from known
+)
