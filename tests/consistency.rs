@@ -54,6 +54,8 @@ on_both_stores! {
         a_dry_run_changes_nothing_and_says_what_would
         a_repeated_repair_is_a_replay
         what_the_log_cannot_explain_needs_a_decision
+        what_a_person_accepts_is_not_found_again_and_what_else_is_wrong_is
+        only_what_needs_a_decision_is_accepted_and_once
         pitfall_37_scans_race_a_repair_and_all_are_counted
         kinds_marked_safe_are_repaired_without_being_asked;
     runs:

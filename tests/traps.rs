@@ -18,18 +18,17 @@ use scanfence::domain::ids::{Fence, Owner, Principal, Quantity, RequestId, Revis
 use scanfence::domain::request::{Ask, Counter, Request};
 use scanfence::domain::time::Timestamp;
 use scanfence::domain::update::Update;
-use scanfence::domain::work_order::{BarcodePolicy, Edit, EditRefusal, Fresh, Plan, Precondition, WorkOrder};
+use scanfence::domain::work_order::{BarcodePolicy, Edit, Fresh, Plan, Precondition};
 use scanfence::lease::local::LocalLease;
 use scanfence::lease::row_lock::RowsAlone;
 use scanfence::lease::{self, Health, Held, Lease, Standing, Unreachable};
 use scanfence::store::postgres::{self, PostgresStore};
 use scanfence::store::sqlite::{SqliteStore, folder};
-use scanfence::store::{
-    BarcodeQuery, Batch, Edited, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
-};
+use scanfence::store::{Batch, Store, StoreError, Wanted, Written};
 use scanfence::telemetry::Metrics;
 use sqlx::{AssertSqlSafe, Connection as _};
 use stage::audit::{assert_audit, audit, log_of};
+use stage::bent::{Bend, Bent};
 use stage::postgres::{Database, Postgres};
 use stage::{SOON, eventually, unique};
 use tempfile::TempDir;
@@ -229,78 +228,6 @@ impl Lease for LyingLease {
         Health::Good
     }
     async fn close(&self) {}
-}
-
-/// What a [`Bent`] store does otherwise.
-#[async_trait]
-trait Bend: Send + Sync + 'static {
-    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
-        inner.write(batch).await
-    }
-    async fn write_locked(
-        &self,
-        inner: &Arc<dyn Store>,
-        wanted: &Wanted,
-        decide: &mut (dyn FnMut(Facts) -> Batch + Send),
-    ) -> Result<Written, StoreError> {
-        inner.write_locked(wanted, decide).await
-    }
-}
-
-/// A store that does as another one, but for its writes.
-struct Bent<B> {
-    inner: Arc<dyn Store>,
-    bend: B,
-}
-
-#[async_trait]
-impl<B: Bend> Store for Bent<B> {
-    async fn load(&self, wanted: &Wanted) -> Result<Facts, StoreError> {
-        self.inner.load(wanted).await
-    }
-    async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
-        self.bend.write(&self.inner, batch).await
-    }
-    async fn write_locked(
-        &self,
-        wanted: &Wanted,
-        decide: &mut (dyn FnMut(Facts) -> Batch + Send),
-    ) -> Result<Written, StoreError> {
-        self.bend.write_locked(&self.inner, wanted, decide).await
-    }
-    async fn edit(
-        &self,
-        number: &WorkOrderNumber,
-        edit: &Edit,
-        precondition: &Precondition,
-        fresh: Fresh,
-    ) -> Result<Result<Edited, EditRefusal>, StoreError> {
-        self.inner.edit(number, edit, precondition, fresh).await
-    }
-    async fn work_order(&self, number: &WorkOrderNumber) -> Result<Option<WorkOrder>, StoreError> {
-        self.inner.work_order(number).await
-    }
-    async fn work_orders(&self, query: &WorkOrderQuery) -> Result<Vec<WorkOrder>, StoreError> {
-        self.inner.work_orders(query).await
-    }
-    async fn updates(&self, query: &UpdateQuery) -> Result<Vec<Update>, StoreError> {
-        self.inner.updates(query).await
-    }
-    async fn updates_of_barcode(&self, query: &BarcodeQuery) -> Result<Vec<Update>, StoreError> {
-        self.inner.updates_of_barcode(query).await
-    }
-    async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
-        self.inner.updates_by_id(ids).await
-    }
-    async fn ready(&self) -> Result<Readiness, StoreError> {
-        self.inner.ready().await
-    }
-    fn epoch(&self) -> u64 {
-        self.inner.epoch()
-    }
-    async fn close(&self) {
-        self.inner.close().await;
-    }
 }
 
 fn broken() -> StoreError {

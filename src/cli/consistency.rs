@@ -15,6 +15,7 @@ use crate::app::{self, Failure};
 use crate::config::Deployment;
 use crate::domain::consistency::{Check, CheckState, Finding, Range};
 use crate::domain::time::Timestamp;
+use crate::monitor::accepted;
 use crate::monitor::repair::{NotRepaired, RepairAsk, Repaired};
 use crate::monitor::{Monitor, Report, Step};
 
@@ -46,9 +47,16 @@ pub(super) fn check_command() -> Command {
 
 pub(super) fn repair_command() -> Command {
     Command::new("repair")
-        .about("Sets right what a finding names, from the log; beside a running service, too")
+        .about("Sets right what a finding names, from the log, or accepts it; beside a running service, too")
         .arg(Arg::new("finding").long("finding").value_name("ID").required(true).help("the finding's id"))
         .arg(Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("only shows what would change"))
+        .arg(
+            Arg::new("accept")
+                .long("accept")
+                .action(ArgAction::SetTrue)
+                .requires("reason")
+                .help("the log stands as it is: your decision, where it can't say what is right"),
+        )
         .arg(
             Arg::new("reason")
                 .long("reason")
@@ -63,7 +71,7 @@ pub(super) fn repair_command() -> Command {
                 .value_name("KEY")
                 .help("names the repair, so that it can be repeated safely"),
         )
-        .after_help("Exit code: 0 repaired, 1 failed, 2 wrong usage, 3 a person has to decide.")
+        .after_help("Exit code: 0 repaired or accepted, 1 failed, 2 wrong usage, 3 a person has to decide.")
 }
 
 impl CheckAsk {
@@ -195,6 +203,7 @@ pub(super) fn repair_ask(matches: &ArgMatches) -> RepairAsk {
         request_id: given("request-id").unwrap_or_else(|| Uuid::now_v7().to_string()),
         finding_id: given("finding").unwrap_or_default(),
         dry_run: matches.get_flag("dry-run"),
+        accept: matches.get_flag("accept"),
         reason: given("reason").unwrap_or_default(),
         operator: given("operator").or_else(|| std::env::var("USER").ok()).filter(|name| !name.is_empty()),
         principal: PRINCIPAL.to_owned(),
@@ -210,7 +219,7 @@ pub(super) async fn repair(deployment: Deployment, ask: RepairAsk, output: Outpu
             Output::Text => repaired_text(&repaired),
         })),
         Err(NotRepaired::DecisionNeeded(finding)) => {
-            eprintln!("scanfence: the log can't say what is right: a person has to decide");
+            eprintln!("scanfence: the log can't say what is right: a person has to decide (repair --accept)");
             let shown = match output {
                 Output::Json => serde_json::to_string(&finding),
                 Output::Text => serde_json::to_string_pretty(&finding),
@@ -224,10 +233,11 @@ pub(super) async fn repair(deployment: Deployment, ask: RepairAsk, output: Outpu
 
 fn repaired_text(repaired: &Repaired) -> String {
     let Repaired { entry, dry_run, replayed } = repaired;
+    let done = if entry.action == accepted::ACTION { "accepted" } else { "repaired" };
     let what = match (dry_run, replayed) {
-        (true, _) => "would be repaired",
-        (false, true) => "was repaired before under this request id",
-        (false, false) => "repaired",
+        (true, _) => format!("would be {done}"),
+        (false, true) => format!("was {done} before under this request id"),
+        (false, false) => done.to_owned(),
     };
     let work_order = entry.work_order.as_deref().unwrap_or("-");
     format!(

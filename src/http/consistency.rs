@@ -8,7 +8,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::extract::{Caller, Fields, JsonBody, Key, PathText, Reason, value};
+use super::extract::{Caller, FieldError, Fields, JsonBody, Key, PathText, Reason, value};
 use super::pages::{self, Cursor, Page};
 use super::problem::{Applied, Code, More, Problem};
 use super::{Http, REPLAYED, json, json_response};
@@ -113,10 +113,12 @@ pub(super) async fn repair(
         let reason = fields.required("reason", value::filled(NOTE_MAX));
         let operator = fields.read("operator", value::filled(NAME_MAX));
         let dry_run = fields.read("dry_run", value::boolean).unwrap_or(false);
+        let accept = fields.read("accept", value::boolean).unwrap_or(false);
         let made = finding_id.zip(reason).map(|(finding_id, reason)| RepairAsk {
             request_id: request_id.to_string(),
             finding_id,
             dry_run,
+            accept,
             reason,
             operator,
             principal: principal.to_string(),
@@ -138,8 +140,11 @@ fn refused(refusal: NotRepaired) -> Problem {
         NotRepaired::Unknown(_) => Problem::new(Code::NotFound, detail),
         NotRepaired::Settled(_) => Problem::new(Code::FindingSettled, detail),
         NotRepaired::DecisionNeeded(finding) => {
-            let detail = format!("{detail}; see /v1/consistency/findings/{}", finding.finding_id);
+            let detail = format!("{detail}, and may accept it; see /v1/consistency/findings/{}", finding.finding_id);
             Problem::new(Code::DecisionNeeded, detail)
+        }
+        NotRepaired::NothingToAccept => {
+            Problem::fields(vec![FieldError { field: "accept".to_owned(), reason: detail.into() }])
         }
         NotRepaired::KeyReused { differs } => Problem {
             more: More::Differs { fields: differs, applied: Applied::Unknown },

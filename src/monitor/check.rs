@@ -13,11 +13,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::accepted::{self, Acceptances};
 use super::ledger::Ledger;
 use super::parts::{self, Part, Standing, Tally};
 use crate::domain::consistency::{Check, CheckState, Drift, Kind, Range, Remedy};
 use crate::domain::time::Timestamp;
-use crate::domain::work_order::{BarcodePolicy, WorkOrder};
+use crate::domain::work_order::WorkOrder;
 use crate::store::StoreError;
 use crate::store::consistency::{
     ClaimPlace, ClaimedRow, ConsistencyStore, LoggedRow, Page, Progress, RefusedPlace, Scope, Tail,
@@ -166,7 +167,10 @@ impl Reading<'_> {
         let mut left = vec![names];
         while let Some(names) = left.pop() {
             match retried(|| self.store.page(&names, ROWS)).await? {
-                Some(page) => self.judged(&names, judge_page(&names, page)).await?,
+                Some(page) => {
+                    let accepted = accepted(self.store, &names).await?;
+                    self.judged(&names, judge_page(&names, page, accepted)).await?;
+                }
                 None if names.len() > 1 => {
                     let (first, second) = names.split_at(names.len() / 2);
                     left.push(second.to_vec());
@@ -241,7 +245,8 @@ impl Reading<'_> {
     /// Judges a work order that is too long for one snapshot.
     async fn long(&mut self, name: &str) -> Result<(i64, Vec<Drift>), Cut> {
         let mut tallies = self.tallies(name).await?;
-        let mut ledger = Ledger::of(name);
+        let accepted = accepted(self.store, &[name.to_owned()]).await?.remove(name).unwrap_or_default();
+        let mut ledger = Ledger::of(name, accepted.clone());
         self.refused(name, &mut ledger).await?;
         let row = loop {
             let seq = ledger.seq();
@@ -272,7 +277,8 @@ impl Reading<'_> {
                         Some(drift) => drifts.push(drift),
                         None => {
                             let policy = row.plan.barcode_policy;
-                            drifts.extend(self.stretch(name, policy, low.clone(), &tally, remedy).await?);
+                            let standing = Standing::of(name, policy, accepted.clone());
+                            drifts.extend(self.stretch(name, standing, low.clone(), &tally, remedy).await?);
                         }
                     }
                 }
@@ -280,7 +286,7 @@ impl Reading<'_> {
             }
         }
         // The rows are counted already, piece by piece.
-        Ok((0, distinct(drifts)))
+        Ok((0, distinct(drifts, &accepted)))
     }
 
     async fn refused(&mut self, name: &str, ledger: &mut Ledger) -> Result<(), Cut> {
@@ -335,7 +341,7 @@ impl Reading<'_> {
     async fn stretch(
         &mut self,
         name: &str,
-        policy: BarcodePolicy,
+        mut standing: Standing,
         low: Option<Part>,
         tally: &Tally,
         remedy: Remedy,
@@ -345,7 +351,6 @@ impl Reading<'_> {
         };
         let after = low.as_ref().map(|low| low.place(i64::MAX));
         let slice = retried(|| self.store.claims_after(name, after.as_ref(), 2 * CLAIMS)).await?;
-        let mut standing = Standing::of(name, policy);
         let mut seq = 0;
         while seq < slice.seq {
             let rows = retried(|| self.store.counted_after(name, seq, ROWS)).await?;
@@ -364,7 +369,7 @@ impl Reading<'_> {
 
 /// Judges work orders that were read whole, and says how many rows of log they have.
 #[must_use]
-pub fn judge_page(names: &[String], page: Page) -> (i64, Vec<Drift>) {
+pub fn judge_page(names: &[String], page: Page, mut accepted: BTreeMap<String, Acceptances>) -> (i64, Vec<Drift>) {
     let rows = count(&page.log);
     let mut work_orders: BTreeMap<String, WorkOrder> =
         page.work_orders.into_iter().map(|row| (row.work_order.to_string(), row)).collect();
@@ -379,15 +384,22 @@ pub fn judge_page(names: &[String], page: Page) -> (i64, Vec<Drift>) {
     let judged = names.iter().flat_map(|name| {
         let log = logs.remove(name).unwrap_or_default();
         let claims = claims.remove(name).unwrap_or_default();
-        judge_one(name, work_orders.remove(name).as_ref(), log, &claims)
+        let accepted = accepted.remove(name).unwrap_or_default();
+        judge_one(name, work_orders.remove(name).as_ref(), log, &claims, &accepted)
     });
     (rows, judged.collect())
 }
 
-fn judge_one(name: &str, row: Option<&WorkOrder>, mut log: Vec<LoggedRow>, claims: &[ClaimedRow]) -> Vec<Drift> {
+fn judge_one(
+    name: &str,
+    row: Option<&WorkOrder>,
+    mut log: Vec<LoggedRow>,
+    claims: &[ClaimedRow],
+    accepted: &Acceptances,
+) -> Vec<Drift> {
     log.sort_by_key(|row| (row.seq.is_none(), row.seq));
-    let mut ledger = Ledger::of(name);
-    let mut standing = row.map(|row| Standing::of(name, row.plan.barcode_policy));
+    let mut ledger = Ledger::of(name, accepted.clone());
+    let mut standing = row.map(|row| Standing::of(name, row.plan.barcode_policy, accepted.clone()));
     for row in log {
         if let Some(standing) = &mut standing {
             standing.take(&row);
@@ -400,7 +412,7 @@ fn judge_one(name: &str, row: Option<&WorkOrder>, mut log: Vec<LoggedRow>, claim
         _ if !claims.is_empty() && drifts.is_empty() => drifts.push(orphan_claims(name, claims)),
         _ => {}
     }
-    distinct(drifts)
+    distinct(drifts, accepted)
 }
 
 /// Claims can be set right from a log that is in order.
@@ -423,10 +435,10 @@ fn orphan_claims(name: &str, claims: &[ClaimedRow]) -> Drift {
     }
 }
 
-/// One drift for each kind and counter of a work order: the first bad row.
-fn distinct(drifts: Vec<Drift>) -> Vec<Drift> {
+/// One drift for each kind and counter of a work order: the first bad row that isn't accepted.
+fn distinct(drifts: Vec<Drift>, accepted: &Acceptances) -> Vec<Drift> {
     let mut kept: Vec<Drift> = Vec::with_capacity(drifts.len());
-    for drift in drifts {
+    for drift in drifts.into_iter().filter(|drift| !accepted.cover(drift)) {
         if !kept.iter().any(|other| (other.kind, other.counter) == (drift.kind, drift.counter)) {
             kept.push(drift);
         }
@@ -443,6 +455,14 @@ fn take_all(ledger: &mut Ledger, tallies: &mut [Tally], rows: Vec<LoggedRow>) {
 
 fn count<T>(rows: &[T]) -> i64 {
     i64::try_from(rows.len()).unwrap_or(i64::MAX)
+}
+
+/// What is accepted of these work orders.
+pub(super) async fn accepted(
+    store: &dyn ConsistencyStore,
+    names: &[String],
+) -> Result<BTreeMap<String, Acceptances>, StoreError> {
+    Ok(Acceptances::of(retried(|| store.audit_entries(names, accepted::ACTION)).await?))
 }
 
 /// Asks again where the store failed for now.

@@ -6,6 +6,7 @@
 
 use serde_json::{Value, json};
 
+use super::accepted::Acceptances;
 use crate::domain::consistency::{Drift, Kind, Remedy};
 use crate::domain::ids::Quantity;
 use crate::domain::request::Counter;
@@ -23,11 +24,13 @@ pub struct Ledger {
     first_bad: Option<Bad>,
     bad_rows: i64,
     refused: Option<Drift>,
+    accepted: Acceptances,
 }
 
 /// One counter, as its log explains it.
 #[derive(Clone, Debug, Default)]
 struct Sum {
+    /// The sum of all deltas, and of the steps that are accepted without one.
     deltas: i64,
     after: i64,
     /// The last row, shown beside a bad one.
@@ -47,9 +50,9 @@ struct Bad {
 }
 
 impl Ledger {
-    /// An empty log.
+    /// An empty log, of whose drifts these are accepted.
     #[must_use]
-    pub fn of(work_order: &str) -> Self {
+    pub fn of(work_order: &str, accepted: Acceptances) -> Self {
         Self {
             work_order: work_order.to_owned(),
             rows: 0,
@@ -59,6 +62,7 @@ impl Ledger {
             first_bad: None,
             bad_rows: 0,
             refused: None,
+            accepted,
         }
     }
 
@@ -88,26 +92,53 @@ impl Ledger {
             (Kind::Delta, asked.unwrap_or(row.delta), row.delta, asked.is_some_and(|asked| asked != row.delta)),
             (Kind::Fence, self.fence, row.fence, row.fence < self.fence),
         ];
-        if let Some(&(kind, expected, actual, _)) = wrong.iter().find(|(.., wrong)| *wrong) {
-            self.bad_rows += 1;
-            if self.first_bad.is_none() {
-                let rows = sum.last.iter().chain([&row]).map(shown).collect();
-                let request_id = row.request_id.clone();
-                self.first_bad = Some(Bad { kind, counter, seq, request_id, expected, actual, rows });
-            }
+        let doubtful = |&&(kind, expected, actual, wrong): &&(Kind, i64, i64, bool)| {
+            wrong && !self.accepts(kind, &row, expected, actual)
+        };
+        let mut step = 0;
+        match wrong.iter().find(doubtful).copied() {
+            // What the counter has gone without a delta: nothing, or what is accepted.
+            None => step = row.after.saturating_sub(sum.after).saturating_sub(row.delta),
+            Some((kind, expected, actual, _)) => self.note_bad(kind, counter, &row, expected, actual),
         }
         let sum = &mut self.counters[place(counter)];
-        sum.deltas = sum.deltas.saturating_add(row.delta);
+        sum.deltas = sum.deltas.saturating_add(row.delta).saturating_add(step);
         sum.after = row.after;
         self.seq = seq;
         self.fence = self.fence.max(row.fence);
         sum.last = Some(row);
     }
 
+    fn note_bad(&mut self, kind: Kind, counter: Counter, row: &LoggedRow, expected: i64, actual: i64) {
+        self.bad_rows += 1;
+        if self.first_bad.is_none() {
+            let last = &self.counters[place(counter)].last;
+            let rows = last.iter().chain([row]).map(shown).collect();
+            let (seq, request_id) = (row.seq.unwrap_or(0), row.request_id.clone());
+            self.first_bad = Some(Bad { kind, counter, seq, request_id, expected, actual, rows });
+        }
+    }
+
+    /// Whether a person has accepted that this row does not follow in this way.
+    fn accepts(&self, kind: Kind, row: &LoggedRow, expected: i64, actual: i64) -> bool {
+        let gap = |to: i64| {
+            self.accepted.cover_row(Kind::Gap, row, self.seq + 1, to) || self.accepted.cover_lost_end(self.seq, to - 1)
+        };
+        match kind {
+            Kind::Gap => gap(actual),
+            // Behind an accepted gap the counter stands where the row says.
+            Kind::Before => {
+                self.accepted.cover_row(kind, row, expected, actual)
+                    || row.seq.is_some_and(|seq| seq != self.seq + 1 && gap(seq))
+            }
+            _ => self.accepted.cover_row(kind, row, expected, actual),
+        }
+    }
+
     /// A refused row changed nothing, whatever stands around it.
     fn take_refused(&mut self, counter: Counter, row: &LoggedRow) {
         if (row.delta != 0 || row.before != row.after) && self.refused.is_none() {
-            self.refused = Some(Drift {
+            let drift = Drift {
                 work_order: self.work_order.clone(),
                 kind: Kind::Refused,
                 counter: Some(counter),
@@ -117,7 +148,8 @@ impl Ledger {
                 actual: json!(row.after),
                 details: json!({ "rows": [shown(row)] }),
                 remedy: Remedy::Decision,
-            });
+            };
+            self.refused = Some(drift).filter(|drift| !self.accepted.cover(drift));
         }
     }
 
@@ -133,11 +165,18 @@ impl Ledger {
         self.rows
     }
 
+    /// What is accepted of it.
+    #[must_use]
+    pub fn accepted(&self) -> &Acceptances {
+        &self.accepted
+    }
+
     /// Whether each row follows from the ones before it, and none is missing up to where
     /// the work order says it stands: only then is the log the measure of the row.
     #[must_use]
     pub fn explains(&self, row: &WorkOrder) -> bool {
-        self.first_bad.is_none() && row.seq.0 <= self.seq
+        let complete = row.seq.0 <= self.seq || self.accepted.cover_lost_end(self.seq, row.seq.0);
+        self.first_bad.is_none() && complete
     }
 
     /// The row as its log explains it; `None` where the sums are no quantities.

@@ -2,13 +2,14 @@
 //! its log, and sets right what the log can set right.
 //!
 //! In reading order: what a log says ([`ledger`]) and which barcodes stand counted
-//! ([`parts`]), both pure; the reading ([`check`]); what is done about a finding
+//! ([`parts`]), both pure, but for what a person has accepted ([`accepted`]); the reading ([`check`]); what is done about a finding
 //! ([`repair`]); and here who runs what, and when. Checks are rows of the database: asked
 //! for by anybody, run by one process at a time, gone on with by another if it dies.
 //!
 //! Beside that: what is wrong and who was told ([`alarms`]), and how they are reached
 //! ([`robots`]).
 
+pub mod accepted;
 pub mod alarms;
 pub mod check;
 pub mod ledger;
@@ -217,14 +218,15 @@ impl Monitor {
         })
     }
 
-    /// Repairs what a finding names.
+    /// Repairs what a finding names, or accepts it as it is.
     ///
     /// # Errors
     /// See [`NotRepaired`].
     pub async fn repair(&self, ask: &RepairAsk) -> Result<Repaired, NotRepaired> {
         let repaired = repair::repair(self.store.as_ref(), ask).await?;
         if !repaired.dry_run && !repaired.replayed {
-            info!(finding = ask.finding_id, work_order = repaired.entry.work_order, by = ask.principal, "repaired");
+            let (done, work_order) = (&repaired.entry.action, &repaired.entry.work_order);
+            info!(done, finding = ask.finding_id, work_order, by = ask.principal, "a finding is settled");
         }
         Ok(repaired)
     }
@@ -350,6 +352,7 @@ impl Monitor {
                 request_id: format!("monitor-{}", finding.finding_id),
                 finding_id: finding.finding_id.clone(),
                 dry_run: false,
+                accept: false,
                 reason: "repaired by the monitor, as configured".to_owned(),
                 operator: None,
                 principal: "monitor".to_owned(),

@@ -4,11 +4,12 @@
 //! remembers one number for thousands of claims: it tells whether a stretch of claims
 //! agrees with its log, so that only a stretch that doesn't is looked at exactly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use serde_json::{Value, json};
 
+use super::accepted::Acceptances;
 use super::ledger::shown;
 use crate::domain::consistency::{Drift, Kind, Remedy};
 use crate::domain::decide::{Claim, ClaimChanges, ClaimKey};
@@ -68,6 +69,9 @@ pub struct Standing {
     parts: BTreeMap<Part, Vec<Count>>,
     /// By counter: a barcode counted while it stood counted, or taken back while it didn't.
     broken: BTreeMap<(Kind, String), (Drift, Part)>,
+    accepted: Acceptances,
+    /// Barcodes of which that is accepted: what stands counted of them the log can't say.
+    doubtful: BTreeSet<Part>,
 }
 
 #[derive(Debug)]
@@ -88,10 +92,17 @@ struct Difference {
 }
 
 impl Standing {
-    /// Nothing counted yet.
+    /// Nothing counted yet, in a log of whose drifts these are accepted.
     #[must_use]
-    pub fn of(work_order: &str, policy: BarcodePolicy) -> Self {
-        Self { work_order: work_order.to_owned(), policy, parts: BTreeMap::new(), broken: BTreeMap::new() }
+    pub fn of(work_order: &str, policy: BarcodePolicy, accepted: Acceptances) -> Self {
+        Self {
+            work_order: work_order.to_owned(),
+            policy,
+            parts: BTreeMap::new(),
+            broken: BTreeMap::new(),
+            accepted,
+            doubtful: BTreeSet::new(),
+        }
     }
 
     /// Takes the next row, by seq; rows without a barcode and refused ones are none.
@@ -130,7 +141,11 @@ impl Standing {
             }),
             remedy: Remedy::Decision,
         };
-        self.broken.entry((kind, row.counter.clone())).or_insert((drift, part));
+        if self.accepted.cover(&drift) {
+            self.doubtful.insert(part);
+        } else {
+            self.broken.entry((kind, row.counter.clone())).or_insert((drift, part));
+        }
     }
 
     /// What the claims have otherwise than the log.
@@ -182,7 +197,8 @@ impl Standing {
             .iter()
             .map(|claim| ((Part::of_claim(claim), claim.ordinal), (claim.request_id.clone(), claim.quantity)))
             .collect();
-        let doubtful = |part: &Part| self.broken.values().any(|(_, broken)| broken == part);
+        let doubtful =
+            |part: &Part| self.doubtful.contains(part) || self.broken.values().any(|(_, broken)| broken == part);
         let mut differences = Vec::new();
         for (part, counts) in &self.parts {
             for (ordinal, count) in (1..).zip(counts) {

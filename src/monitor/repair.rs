@@ -1,4 +1,5 @@
-//! Repair: sets right what a finding names, from the log, under the row lock.
+//! Repair: sets right what a finding names, from the log, under the row lock; or notes that a
+//! person accepts what nothing can set right.
 //!
 //! The log is read up to its end first, in pieces; what came since, and the row, are read
 //! once the row is locked, and the whole is judged again at that instant. So scans may
@@ -8,7 +9,8 @@
 use chrono::Utc;
 use serde_json::{Value, json};
 
-use super::check::retried;
+use super::accepted::{self, Accepted};
+use super::check::{self, retried};
 use super::ledger::Ledger;
 use super::parts::{Part, Standing};
 use crate::domain::consistency::{AuditEntry, Finding, FindingState, Kind, Remedy};
@@ -33,6 +35,8 @@ pub struct RepairAsk {
     pub finding_id: String,
     /// Whether only to say what would change.
     pub dry_run: bool,
+    /// Whether the log is to stand as it is: a decision, where the log can't say what is right.
+    pub accept: bool,
     /// Why.
     pub reason: String,
     /// The person named in the request.
@@ -66,6 +70,9 @@ pub enum NotRepaired {
     /// The log can't say what is right.
     #[error("the log can't say what is right: a person has to decide")]
     DecisionNeeded(Box<Finding>),
+    /// There is nothing to decide.
+    #[error("the log says what is right: repair it")]
+    NothingToAccept,
     /// The request id belongs to another request.
     #[error("another repair was made under this id")]
     KeyReused {
@@ -109,11 +116,15 @@ pub async fn repair(store: &dyn ConsistencyStore, ask: &RepairAsk) -> Result<Rep
 
 /// What is compared when a request id is used again.
 fn payload(ask: &RepairAsk) -> Value {
-    json!({ "finding_id": ask.finding_id, "reason": ask.reason, "operator": ask.operator })
+    let mut payload = json!({ "finding_id": ask.finding_id, "reason": ask.reason, "operator": ask.operator });
+    if ask.accept {
+        payload["accept"] = json!(true);
+    }
+    payload
 }
 
 fn replay(entry: AuditEntry, payload: &Value, dry_run: bool) -> Result<Repaired, NotRepaired> {
-    let mut differs: Vec<&'static str> = ["finding_id", "reason", "operator"]
+    let mut differs: Vec<&'static str> = ["finding_id", "reason", "operator", "accept"]
         .into_iter()
         .filter(|&field| entry.payload.get(field) != payload.get(field))
         .collect();
@@ -136,8 +147,11 @@ async fn attempt_repair(
     if finding.state != FindingState::Open {
         return Err(NotRepaired::Settled(finding.state));
     }
-    if finding.remedy == Remedy::Decision {
-        return Err(NotRepaired::DecisionNeeded(Box::new(finding)));
+    match (finding.remedy, ask.accept) {
+        (Remedy::Decision, true) => return accept(store, ask, &finding, payload).await,
+        (Remedy::Decision, false) => return Err(NotRepaired::DecisionNeeded(Box::new(finding))),
+        (Remedy::Repair, true) => return Err(NotRepaired::NothingToAccept),
+        (Remedy::Repair, false) => {}
     }
     let prefix = read(store, &finding.work_order).await?;
     let parts = parts(&finding);
@@ -150,7 +164,7 @@ async fn attempt_repair(
         row.stamp = Stamp(rand::random());
         row.updated_at = now();
         let entry = entry(ask, &finding, payload, before.clone(), after.clone());
-        let mending = Mending { row: row.as_ref().clone(), claims: std::mem::take(claims), entry };
+        let mending = Mending { row: Some(row.as_ref().clone()), claims: std::mem::take(claims), entry };
         (!ask.dry_run).then_some(mending)
     };
     store.repair(&wanted, &mut decide).await?;
@@ -167,9 +181,33 @@ async fn attempt_repair(
     }
 }
 
+/// Notes that what a finding names is accepted as it is.
+async fn accept(
+    store: &dyn ConsistencyStore,
+    ask: &RepairAsk,
+    finding: &Finding,
+    payload: &Value,
+) -> Result<Repaired, NotRepaired> {
+    let (before, after) = (json!(Accepted::of(finding)), json!({ "accepted": true }));
+    let entry = entry(ask, finding, payload, before, after);
+    let wanted = RepairWanted { finding, after_seq: i64::MAX, parts: &[], limit: 1 };
+    let mut state = None;
+    let mut decide = |evidence: Evidence| {
+        state = evidence.state;
+        let mending = Mending { row: None, claims: ClaimChanges::default(), entry: entry.clone() };
+        (state == Some(FindingState::Open) && !ask.dry_run).then_some(mending)
+    };
+    store.repair(&wanted, &mut decide).await?;
+    match state {
+        Some(FindingState::Open) => Ok(Repaired { entry, dry_run: ask.dry_run, replayed: false }),
+        settled => Err(NotRepaired::Settled(settled.unwrap_or(FindingState::Resolved))),
+    }
+}
+
 /// Reads a work order's log up to about its end.
 async fn read(store: &dyn ConsistencyStore, name: &str) -> Result<Ledger, StoreError> {
-    let mut ledger = Ledger::of(name);
+    let accepted = check::accepted(store, &[name.to_owned()]).await?.remove(name).unwrap_or_default();
+    let mut ledger = Ledger::of(name, accepted);
     loop {
         let seq = ledger.seq();
         let rows = retried(|| store.counted_after(name, seq, ROWS)).await?;
@@ -238,7 +276,7 @@ fn judge(finding: &Finding, wanted: &[Part], mut ledger: Ledger, evidence: Evide
             let is_wanted = |row: &&LoggedRow| Part::of_row(row).is_some_and(|part| wanted.contains(&part));
             let mut rows: Vec<&LoggedRow> = evidence.parts.iter().filter(is_wanted).collect();
             rows.sort_by_key(|row| row.seq);
-            let mut standing = Standing::of(&finding.work_order, row.plan.barcode_policy);
+            let mut standing = Standing::of(&finding.work_order, row.plan.barcode_policy, ledger.accepted().clone());
             rows.into_iter().for_each(|row| standing.take(row));
             match standing.mend(&row.work_order, &evidence.claims) {
                 None => Judged::DecisionNeeded,
@@ -289,7 +327,7 @@ fn claims_shown(changes: &ClaimChanges) -> (Value, Value) {
 fn entry(ask: &RepairAsk, finding: &Finding, payload: &Value, before: Value, after: Value) -> AuditEntry {
     AuditEntry {
         request_id: ask.request_id.clone(),
-        action: "repair".to_owned(),
+        action: if ask.accept { accepted::ACTION } else { "repair" }.to_owned(),
         work_order: Some(finding.work_order.clone()),
         finding_id: Some(finding.finding_id.clone()),
         recorded_at: now(),

@@ -174,6 +174,12 @@ pub trait ConsistencyStore: Send + Sync + 'static {
     /// Where the store can't be read.
     async fn audit_entry(&self, request_id: &str) -> Result<Option<AuditEntry>, StoreError>;
 
+    /// The entries of the audit trail with this action that name these work orders, oldest first.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    async fn audit_entries(&self, names: &[String], action: &str) -> Result<Vec<AuditEntry>, StoreError>;
+
     /// Repairs, in one transaction under the row lock: locks the work order, reads what
     /// came after the prefix, lets `decide` say what is to be written, writes it with a
     /// fresh stamp, marks the finding as repaired and adds `entry` to the audit trail.
@@ -397,8 +403,8 @@ pub struct Evidence {
 /// What a repair writes.
 #[derive(Clone, Debug)]
 pub struct Mending {
-    /// The work order after, its stamp fresh.
-    pub row: WorkOrder,
+    /// The work order after, its stamp fresh; `None`: as it is.
+    pub row: Option<WorkOrder>,
     /// The claims to change.
     pub claims: ClaimChanges,
     /// The entry for the audit trail.

@@ -122,6 +122,25 @@ pub async fn drift_is_found_shown_repaired_and_resolved_by_commands_and_routes(f
     let decide = client.json("POST", &repair, &[("idempotency-key", &unique("k"))], &body).await.unwrap();
     assert_eq!((decide.status.as_u16(), decide.code()), (409, "decision-needed".to_owned()));
 
+    // And a person decides.
+    let without_reason = command(floor, &["repair", "--finding", id, "--accept"]).await;
+    assert_eq!(without_reason.status.code(), Some(2), "{without_reason:?}");
+    let key = unique("k");
+    let body = json!({ "reason": "lost in a restore", "operator": "E1024", "accept": true });
+    let accepted = client.json("POST", &repair, &[("idempotency-key", &key)], &body).await.unwrap();
+    assert_eq!((accepted.status.as_u16(), &accepted.json()["action"]), (200, &json!("accept")), "{accepted:?}");
+    let good = command(floor, &["check", "--full"]).await;
+    assert_eq!(good.status.code(), Some(0), "{good:?}");
+    floor.sql(&format!("update work_orders set status = 'completed' where work_order = '{number}'")).await;
+    let bent = json_of(&command(floor, &["check", "--full", "--output", "json"]).await);
+    let id = bent["findings"][0]["finding_id"].as_str().unwrap();
+    let repair = format!("/v1/consistency/findings/{id}/repair");
+    let nothing = client.json("POST", &repair, &[("idempotency-key", &unique("k"))], &body).await.unwrap();
+    assert_eq!((nothing.status.as_u16(), nothing.code()), (422, "invalid-field".to_owned()), "{nothing:?}");
+    let shown = command(floor, &["repair", "--finding", id, "--accept", "--reason", "so be it"]).await;
+    assert_eq!(shown.status.code(), Some(1), "{shown:?}");
+    assert_eq!(command(floor, &["repair", "--finding", id]).await.status.code(), Some(0));
+
     for (args, code) in [
         (&["check", "--since", "yesterday"][..], 2),
         (&["check", "--full", "--work-order", "W"], 2),

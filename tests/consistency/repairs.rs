@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use scanfence::domain::consistency::{CheckState, FindingState, Kind, Range};
+use scanfence::domain::consistency::{CheckState, FindingState, Kind, Range, Remedy};
 use scanfence::domain::ids::{Step, WorkOrderNumber};
 use scanfence::domain::request::Counter;
 use scanfence::domain::work_order::BarcodePolicy;
@@ -20,6 +20,7 @@ fn ask(finding_id: &str) -> RepairAsk {
         request_id: unique("repair"),
         finding_id: finding_id.to_owned(),
         dry_run: false,
+        accept: false,
         reason: "bent by hand".to_owned(),
         operator: Some("E1024".to_owned()),
         principal: "tester".to_owned(),
@@ -128,6 +129,87 @@ pub async fn what_the_log_cannot_explain_needs_a_decision(floor: &Floor) {
     settle(floor.store.as_ref(), &[scan(&number)]).await;
     let refused = floor.monitor.repair(&ask(&finding.finding_id)).await.unwrap_err();
     assert!(matches!(refused, NotRepaired::DecisionNeeded(_)), "its log says 99 → 100 by now: {refused:?}");
+}
+
+/// Settles all that is open of a work order: by its log where that says what is right, else by
+/// accepting it.
+async fn decide(floor: &Floor, number: &WorkOrderNumber) -> Vec<Kind> {
+    let mut accepted = Vec::new();
+    for _ in 0..4 {
+        let open = floor.open(number).await;
+        if open.is_empty() {
+            break;
+        }
+        for finding in open {
+            let accept = finding.remedy == Remedy::Decision;
+            let asked = RepairAsk { accept, ..ask(&finding.finding_id) };
+            let done = floor.monitor.repair(&asked).await.unwrap();
+            assert_eq!(done.entry.action, if accept { "accept" } else { "repair" });
+            let kept = floor.consistency.audit_entry(&asked.request_id).await.unwrap();
+            assert_eq!(kept, Some(done.entry), "who, when, why");
+            accepted.extend(accept.then_some(finding.kind));
+        }
+    }
+    accepted
+}
+
+pub async fn what_a_person_accepts_is_not_found_again_and_what_else_is_wrong_is(floor: &Floor) {
+    for (sql, kinds) in [
+        ("delete from update_log where work_order = 'W' and seq = 2", &[Kind::Gap][..]),
+        ("delete from update_log where work_order = 'W' and seq in (1, 3)", &[Kind::Gap]),
+        ("delete from update_log where work_order = 'W' and seq = 4", &[Kind::Seq, Kind::Quantity]),
+        ("update update_log set before = 9, after = 10 where work_order = 'W' and seq = 3", &[Kind::Before]),
+        ("update update_log set after = 9 where work_order = 'W' and seq = 3", &[Kind::After]),
+        ("update update_log set delta = 2, after = 3 where work_order = 'W' and seq = 3", &[Kind::Delta]),
+        ("update update_log set fence = 7 where work_order = 'W' and seq = 2", &[Kind::Fence]),
+        ("update update_log set barcode_canonical = 'A' where work_order = 'W' and seq = 3", &[Kind::Twice]),
+    ] {
+        let number = seeded(floor).await;
+        floor.sql(&sql.replace("'W'", &format!("'{number}'"))).await;
+        let accepted = decide(floor, &number).await;
+        assert!(kinds.iter().all(|kind| accepted.contains(kind)), "{sql}: {accepted:?}");
+        assert!(floor.open(&number).await.is_empty(), "{sql}: not found again");
+        let verdict = floor.check(Range::WorkOrder, Some(&number)).await;
+        assert_eq!(verdict.check.state, CheckState::Good, "{sql}");
+
+        // Counting goes on, and nothing of it is taken for the old drift.
+        let mut scrap = scan(&number);
+        scrap.counter = Counter::Scrap;
+        settle(floor.store.as_ref(), &[scan(&number), scrap, scan_of(&number, "D"), unbind(&number, "D")]).await;
+        decide(floor, &number).await;
+        assert!(floor.open(&number).await.is_empty(), "{sql}");
+
+        // What goes wrong behind it is found.
+        floor.sql(&format!("delete from update_log where work_order = '{number}' and seq = 6")).await;
+        let open = floor.open(&number).await;
+        assert!(open.iter().any(|finding| finding.kind == Kind::Gap), "{sql}: {open:#?}");
+    }
+}
+
+pub async fn only_what_needs_a_decision_is_accepted_and_once(floor: &Floor) {
+    let number = seeded(floor).await;
+    floor.sql(&format!("update work_orders set input_quantity = 99 where work_order = '{number}'")).await;
+    let finding = floor.only(&number, Kind::Quantity).await;
+    let accept = RepairAsk { accept: true, ..ask(&finding.finding_id) };
+    let refused = floor.monitor.repair(&accept).await.unwrap_err();
+    assert!(matches!(refused, NotRepaired::NothingToAccept), "{refused:?}");
+
+    let number = seeded(floor).await;
+    floor.sql(&format!("update update_log set fence = 7 where work_order = '{number}' and seq = 2")).await;
+    let finding = floor.only(&number, Kind::Fence).await;
+    let before = row(floor.store.as_ref(), &number).await;
+    let accept = RepairAsk { accept: true, ..ask(&finding.finding_id) };
+    let would = floor.monitor.repair(&RepairAsk { dry_run: true, ..accept.clone() }).await.unwrap();
+    assert!(would.dry_run);
+    assert_eq!(floor.only(&number, Kind::Fence).await.state, FindingState::Open, "a dry run accepts nothing");
+    let done = floor.monitor.repair(&accept).await.unwrap();
+    assert_eq!(row(floor.store.as_ref(), &number).await, before, "nothing of the row has changed");
+    let again = floor.monitor.repair(&accept).await.unwrap();
+    assert!(again.replayed);
+    assert_eq!(again.entry, done.entry);
+    let other = RepairAsk { accept: false, ..accept };
+    let refused = floor.monitor.repair(&other).await.unwrap_err();
+    assert!(matches!(&refused, NotRepaired::KeyReused { differs } if differs == &["accept"]), "{refused:?}");
 }
 
 /// Scans before the repair are in its sum, scans after it find its stamp.

@@ -11,18 +11,14 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use scanfence::counting::{Committer, Settings};
 use scanfence::domain::decide::{ClaimChanges, Facts};
-use scanfence::domain::ids::{Owner, RequestId, WorkOrderNumber};
-use scanfence::domain::update::Update;
-use scanfence::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
+use scanfence::domain::ids::Owner;
 use scanfence::http::access::Access;
 use scanfence::http::{Http, Limits, Parts, server};
 use scanfence::lease::local::LocalLease;
 use scanfence::monitor::{self, Monitor};
 use scanfence::schedule::Schedule;
 use scanfence::store::postgres::{self, PostgresStore};
-use scanfence::store::{
-    BarcodeQuery, Batch, Edited, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
-};
+use scanfence::store::{Batch, Store, StoreError, Wanted, Written};
 use scanfence::telemetry::Metrics;
 use sqlx::AssertSqlSafe;
 use tokio::net::TcpListener;
@@ -34,6 +30,7 @@ use super::shop::{Floor, Shift, Terminals};
 use super::snapshot::Books;
 use super::watch::Watcher;
 use super::{STAGE, say};
+use crate::stage::bent::{Bend, Bent};
 use crate::stage::postgres::Database;
 use crate::stage::{SOON, eventually, unique};
 
@@ -134,7 +131,8 @@ async fn run_without(off: Off) -> Vec<Violation> {
 /// Starts a replica without a process of its own; its URL.
 async fn replica(database: &Database, off: Off, stop: &CancellationToken) -> String {
     let inner = Arc::new(PostgresStore::open(database.url()).await.expect("the database is there"));
-    let store: Arc<dyn Store> = Arc::new(Unprotected { inner: Arc::clone(&inner), off });
+    let protected: Arc<dyn Store> = Arc::clone(&inner) as _;
+    let store: Arc<dyn Store> = Arc::new(Bent { inner: protected, bend: Unprotected { off } });
     let lease = Arc::new(LocalLease::new(Owner::named(&unique("o"))));
     let metrics = Arc::new(Metrics::new());
     let (committer, intake) =
@@ -159,9 +157,8 @@ async fn replica(database: &Database, off: Off, stop: &CancellationToken) -> Str
     format!("http://{address}")
 }
 
-/// A store on PostgreSQL that leaves something out.
+/// What a store leaves out.
 struct Unprotected {
-    inner: Arc<PostgresStore>,
     off: Off,
 }
 
@@ -193,61 +190,29 @@ impl Unprotected {
 }
 
 #[async_trait]
-impl Store for Unprotected {
-    async fn load(&self, wanted: &Wanted) -> Result<Facts, StoreError> {
-        Ok(self.forget(self.inner.load(wanted).await?))
+impl Bend for Unprotected {
+    async fn load(&self, inner: &Arc<dyn Store>, wanted: &Wanted) -> Result<Facts, StoreError> {
+        Ok(self.forget(inner.load(wanted).await?))
     }
-    async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
+    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
         let mut batch = self.weaken(batch);
         if self.off == Off::Guard {
             let numbers = batch.changes.iter().map(|change| change.row.work_order.clone()).collect();
-            let now = self.inner.load(&Wanted { work_orders: numbers, ..Wanted::default() }).await?;
+            let now = inner.load(&Wanted { work_orders: numbers, ..Wanted::default() }).await?;
             for change in &mut batch.changes {
                 change.loaded = now.work_orders[&change.row.work_order].stamp;
                 change.tenure = None;
             }
         }
-        self.inner.write(&batch).await
+        inner.write(&batch).await
     }
     async fn write_locked(
         &self,
+        inner: &Arc<dyn Store>,
         wanted: &Wanted,
         decide: &mut (dyn FnMut(Facts) -> Batch + Send),
     ) -> Result<Written, StoreError> {
         let mut decide = |facts: Facts| self.weaken(&decide(self.forget(facts)));
-        self.inner.write_locked(wanted, &mut decide).await
-    }
-    async fn edit(
-        &self,
-        number: &WorkOrderNumber,
-        edit: &Edit,
-        precondition: &Precondition,
-        fresh: Fresh,
-    ) -> Result<Result<Edited, EditRefusal>, StoreError> {
-        self.inner.edit(number, edit, precondition, fresh).await
-    }
-    async fn work_order(&self, number: &WorkOrderNumber) -> Result<Option<WorkOrder>, StoreError> {
-        self.inner.work_order(number).await
-    }
-    async fn work_orders(&self, query: &WorkOrderQuery) -> Result<Vec<WorkOrder>, StoreError> {
-        self.inner.work_orders(query).await
-    }
-    async fn updates(&self, query: &UpdateQuery) -> Result<Vec<Update>, StoreError> {
-        self.inner.updates(query).await
-    }
-    async fn updates_of_barcode(&self, query: &BarcodeQuery) -> Result<Vec<Update>, StoreError> {
-        self.inner.updates_of_barcode(query).await
-    }
-    async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
-        self.inner.updates_by_id(ids).await
-    }
-    async fn ready(&self) -> Result<Readiness, StoreError> {
-        self.inner.ready().await
-    }
-    fn epoch(&self) -> u64 {
-        self.inner.epoch()
-    }
-    async fn close(&self) {
-        self.inner.close().await;
+        inner.write_locked(wanted, &mut decide).await
     }
 }

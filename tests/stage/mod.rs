@@ -3,13 +3,14 @@
 //! In reading order: databases and servers ([`postgres`], [`redis`]), the service as a process
 //! ([`service`]), a client for it ([`client`]), a network that can be broken ([`proxy`]), a
 //! [`disk`] that can be filled, a [`clock`] that can be stepped (both by what is [`preload`]ed where
-//! need be), who is told of alarms ([`receivers`]), a shop floor under [`load`], the [`audit`] of
-//! what was counted, and the guard that leaves nothing behind ([`guard`]).
+//! need be), a store that is [`bent`], who is told of alarms ([`receivers`]), a shop floor under
+//! [`load`], the [`audit`] of what was counted, and the guard that leaves nothing behind ([`guard`]).
 //!
 //! Nothing here is skipped where something is missing: the test fails and says what to do.
 #![allow(dead_code, reason = "each test program has this module, and none uses all of it")]
 
 pub mod audit;
+pub mod bent;
 pub mod client;
 pub mod clock;
 pub mod disk;

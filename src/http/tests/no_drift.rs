@@ -104,6 +104,10 @@ impl ConsistencyStore for NoDrift {
         Ok(None)
     }
 
+    async fn audit_entries(&self, _: &[String], _: &str) -> Result<Vec<AuditEntry>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn repair(
         &self,
         _: &RepairWanted<'_>,

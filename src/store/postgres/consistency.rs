@@ -283,6 +283,17 @@ impl ConsistencyStore for PostgresStore {
         Ok(self.read_rows(entry.bind(request_id.to_owned())).await?.pop())
     }
 
+    async fn audit_entries(&self, names: &[String], action: &str) -> Result<Vec<AuditEntry>, StoreError> {
+        let entries = sqlx::query_as(
+            "select row_to_json(hit)::text from unnest($1::text[]) as wanted(work_order)
+             cross join lateral (
+                 select * from audit_trail a where a.work_order = wanted.work_order and a.action = $2
+                 order by a.recorded_at
+             ) hit",
+        );
+        self.read_rows(entries.bind(names.to_vec()).bind(action.to_owned())).await
+    }
+
     async fn repair(
         &self,
         wanted: &RepairWanted<'_>,
@@ -414,20 +425,21 @@ async fn evidence(connection: &mut PgConnection, wanted: &RepairWanted<'_>) -> R
 }
 
 async fn mend(connection: &mut PgConnection, finding_id: &str, mending: &Mending) -> Result<(), StoreError> {
-    let row = &mending.row;
-    let set = sqlx::query(include_str!("consistency/mend.sql"))
-        .bind(row.work_order.as_str())
-        .bind(row.status.word())
-        .bind(row.input_quantity.get())
-        .bind(row.output_quantity.get())
-        .bind(row.scrap_quantity.get())
-        .bind(row.seq.0)
-        .bind(row.barcode_counted)
-        .bind(row.stamp.0)
-        .bind(row.updated_at.to_utc())
-        .bind(row.fence.0)
-        .bind(row.fence_owner.as_ref().map(Owner::as_str));
-    run(connection, set).await?;
+    if let Some(row) = &mending.row {
+        let set = sqlx::query(include_str!("consistency/mend.sql"))
+            .bind(row.work_order.as_str())
+            .bind(row.status.word())
+            .bind(row.input_quantity.get())
+            .bind(row.output_quantity.get())
+            .bind(row.scrap_quantity.get())
+            .bind(row.seq.0)
+            .bind(row.barcode_counted)
+            .bind(row.stamp.0)
+            .bind(row.updated_at.to_utc())
+            .bind(row.fence.0)
+            .bind(row.fence_owner.as_ref().map(Owner::as_str));
+        run(connection, set).await?;
+    }
     for (key, claim) in &mending.claims.delete {
         let delete = sqlx::query(
             "delete from barcode_claims

@@ -240,6 +240,14 @@ impl ConsistencyStore for SqliteStore {
         Ok(self.look(sql::AUDIT_ENTRY, |bound| bound.text(request_id)).await?.pop())
     }
 
+    async fn audit_entries(&self, names: &[String], action: &str) -> Result<Vec<AuditEntry>, StoreError> {
+        self.look(sql::AUDIT_ENTRIES, |bound| {
+            bound.text(&list(&names));
+            bound.text(action);
+        })
+        .await
+    }
+
     /// The writer is alone between `begin immediate` and COMMIT: that is the row lock.
     async fn repair(
         &self,
@@ -419,20 +427,21 @@ async fn evidence(connection: &mut SqliteConnection, wanted: &RepairWanted<'_>) 
 }
 
 async fn mend(connection: &mut SqliteConnection, finding_id: &str, mending: &Mending) -> Result<(), Failure> {
-    let row = &mending.row;
-    let mut bound = Arguments::default();
-    bound.text(row.work_order.as_str());
-    bound.text(row.status.word());
-    bound.number(row.input_quantity.get());
-    bound.number(row.output_quantity.get());
-    bound.number(row.scrap_quantity.get());
-    bound.number(row.seq.0);
-    bound.number(i64::from(row.barcode_counted));
-    bound.number(row.stamp.0);
-    bound.text(&row.updated_at.to_string());
-    bound.number(row.fence.0);
-    bound.maybe(row.fence_owner.as_ref().map(Owner::as_str));
-    change(connection, sql::MEND, bound).await?;
+    if let Some(row) = &mending.row {
+        let mut bound = Arguments::default();
+        bound.text(row.work_order.as_str());
+        bound.text(row.status.word());
+        bound.number(row.input_quantity.get());
+        bound.number(row.output_quantity.get());
+        bound.number(row.scrap_quantity.get());
+        bound.number(row.seq.0);
+        bound.number(i64::from(row.barcode_counted));
+        bound.number(row.stamp.0);
+        bound.text(&row.updated_at.to_string());
+        bound.number(row.fence.0);
+        bound.maybe(row.fence_owner.as_ref().map(Owner::as_str));
+        change(connection, sql::MEND, bound).await?;
+    }
     for (key, claim) in &mending.claims.delete {
         let mut bound = Arguments::default();
         bound.text(key.work_order.as_str());

@@ -291,12 +291,25 @@ pub(super) const OPEN_COUNT: &str = "select json_quote(count(*)) from consistenc
 pub(super) const FINDING: &str =
     concat!("select ", finding_json!(), " from consistency_findings as f where f.finding_id = ?1");
 
-pub(super) const AUDIT_ENTRY: &str = "
-    select json_object('request_id', a.request_id, 'action', a.action, 'work_order', a.work_order,
-        'finding_id', a.finding_id, 'recorded_at', a.recorded_at, 'recorded_by', a.recorded_by,
-        'operator', a.operator, 'reason', a.reason, 'payload', json(a.payload), 'before', json(a.before),
-        'after', json(a.after))
-    from audit_trail as a where a.request_id = ?1";
+macro_rules! audit_entry {
+    ($from:literal) => {
+        concat!(
+            "select json_object('request_id', a.request_id, 'action', a.action, 'work_order', a.work_order,
+                'finding_id', a.finding_id, 'recorded_at', a.recorded_at, 'recorded_by', a.recorded_by,
+                'operator', a.operator, 'reason', a.reason, 'payload', json(a.payload), 'before', json(a.before),
+                'after', json(a.after)) ",
+            $from
+        )
+    };
+}
+
+pub(super) const AUDIT_ENTRY: &str = audit_entry!("from audit_trail as a where a.request_id = ?1");
+
+pub(super) const AUDIT_ENTRIES: &str = audit_entry!(
+    "from json_each(?1) as wanted
+     cross join audit_trail as a on a.work_order = wanted.value and a.action = ?2
+     order by wanted.key, a.recorded_at"
+);
 
 /// What a repair may change of the work order ?1.
 pub(super) const MEND: &str = "

@@ -1,0 +1,89 @@
+//! A store that is bent on purpose: another one, but for what a test has it do otherwise.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use scanfence::domain::decide::Facts;
+use scanfence::domain::ids::{RequestId, WorkOrderNumber};
+use scanfence::domain::update::Update;
+use scanfence::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
+use scanfence::store::{
+    BarcodeQuery, Batch, Edited, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
+};
+
+/// What a [`Bent`] store does otherwise.
+#[async_trait]
+pub trait Bend: Send + Sync + 'static {
+    async fn load(&self, inner: &Arc<dyn Store>, wanted: &Wanted) -> Result<Facts, StoreError> {
+        inner.load(wanted).await
+    }
+    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
+        inner.write(batch).await
+    }
+    async fn write_locked(
+        &self,
+        inner: &Arc<dyn Store>,
+        wanted: &Wanted,
+        decide: &mut (dyn FnMut(Facts) -> Batch + Send),
+    ) -> Result<Written, StoreError> {
+        inner.write_locked(wanted, decide).await
+    }
+}
+
+/// A store that does as another one, but for what is bent.
+pub struct Bent<B> {
+    /// The other one.
+    pub inner: Arc<dyn Store>,
+    /// What it does otherwise.
+    pub bend: B,
+}
+
+#[async_trait]
+impl<B: Bend> Store for Bent<B> {
+    async fn load(&self, wanted: &Wanted) -> Result<Facts, StoreError> {
+        self.bend.load(&self.inner, wanted).await
+    }
+    async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
+        self.bend.write(&self.inner, batch).await
+    }
+    async fn write_locked(
+        &self,
+        wanted: &Wanted,
+        decide: &mut (dyn FnMut(Facts) -> Batch + Send),
+    ) -> Result<Written, StoreError> {
+        self.bend.write_locked(&self.inner, wanted, decide).await
+    }
+    async fn edit(
+        &self,
+        number: &WorkOrderNumber,
+        edit: &Edit,
+        precondition: &Precondition,
+        fresh: Fresh,
+    ) -> Result<Result<Edited, EditRefusal>, StoreError> {
+        self.inner.edit(number, edit, precondition, fresh).await
+    }
+    async fn work_order(&self, number: &WorkOrderNumber) -> Result<Option<WorkOrder>, StoreError> {
+        self.inner.work_order(number).await
+    }
+    async fn work_orders(&self, query: &WorkOrderQuery) -> Result<Vec<WorkOrder>, StoreError> {
+        self.inner.work_orders(query).await
+    }
+    async fn updates(&self, query: &UpdateQuery) -> Result<Vec<Update>, StoreError> {
+        self.inner.updates(query).await
+    }
+    async fn updates_of_barcode(&self, query: &BarcodeQuery) -> Result<Vec<Update>, StoreError> {
+        self.inner.updates_of_barcode(query).await
+    }
+    async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
+        self.inner.updates_by_id(ids).await
+    }
+    async fn ready(&self) -> Result<Readiness, StoreError> {
+        self.inner.ready().await
+    }
+    fn epoch(&self) -> u64 {
+        self.inner.epoch()
+    }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
