@@ -6,6 +6,7 @@
 //! and the sockets underneath ([`server`], [`wire`]).
 
 pub mod access;
+mod code;
 mod consistency;
 mod edge;
 mod extract;
