@@ -275,7 +275,8 @@ pub struct ClaimedRow {
     pub request_id: String,
     /// How many pieces.
     pub quantity: i64,
-    /// Whether that update is in the log: a counted scan of the same barcode and quantity.
+    /// Whether that update is in the log: a counted scan of the same barcode and quantity, and
+    /// not unbound since.
     pub held: bool,
 }
 

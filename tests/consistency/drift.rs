@@ -6,7 +6,7 @@ use scanfence::domain::work_order::BarcodePolicy;
 use serde_json::{Value, json};
 
 use crate::floor::Floor;
-use crate::shop::{correct, count, number, scan, scan_of, unbind};
+use crate::shop::{correct, count, number, scan, scan_of, settle, unbind};
 
 /// One way to bend a work order, and what must be found.
 struct Bent {
@@ -305,6 +305,19 @@ pub async fn a_long_log_is_judged_as_a_short_one(floor: &Floor) {
         floor.sql(&named(mend)).await;
         assert!(floor.open(&number).await.is_empty(), "{mend}");
     }
+
+    // A part that was taken back and scanned again is held by its newest scan.
+    let again = scan_of(&number, "B8");
+    let newest = again.request_id.to_string();
+    settle(floor.store.as_ref(), &[unbind(&number, "B8"), again]).await;
+    assert!(floor.open(&number).await.is_empty());
+    let held_by = |id: &str| {
+        format!("update barcode_claims set request_id = '{id}' where work_order = '{number}' and barcode = 'B8'")
+    };
+    floor.sql(&held_by(&format!("{number}-8"))).await;
+    let finding = floor.only(&number, Kind::Claim).await;
+    let (expected, actual) = (json!(newest), json!(format!("{number}-8")));
+    assert_eq!((finding.seq, finding.expected, finding.actual), (Some(LONG + 2), expected, actual));
 }
 
 pub async fn a_barcode_with_a_crowd_of_claims_is_counted(floor: &Floor) {
