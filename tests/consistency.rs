@@ -63,6 +63,7 @@ on_both_stores! {
         a_check_that_was_cut_short_is_gone_on_with
         a_check_whose_process_was_killed_is_gone_on_with_by_another
         a_recent_check_reads_what_has_changed
+        a_clock_that_was_set_back_holds_up_no_check
         what_is_due_is_asked_for_once
         reports_are_kept_within_a_bound;
     load:

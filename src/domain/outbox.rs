@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::alarm::Notice;
-use super::time::Timestamp;
+use super::time::{SKEW, Timestamp};
 
 /// How long a process that sends has the right to: longer than any attempt takes, so that
 /// it only runs out where the process died.
@@ -91,14 +91,18 @@ impl Line {
     /// The line with its next message claimed by `process`, where that may be sent now.
     #[must_use]
     pub fn claim(&self, process: &str, pace: Pace, now: Timestamp) -> Option<Self> {
-        let is_past = |time: Option<Timestamp>| time.is_none_or(|time| time <= now);
-        let paced_until = self.paced_until.unwrap_or(now);
+        // No farther ahead than this process would have written it.
+        let ahead = |time: Option<Timestamp>, longest: Duration| {
+            time.filter(|time| *time > now && *time <= now.later(longest.saturating_add(SKEW)))
+        };
         let burst = pace.every.saturating_mul(pace.burst.saturating_sub(1));
-        let may = is_past(self.claimed_until) && is_past(self.next_attempt_at) && paced_until <= now.later(burst);
+        let paced_until = ahead(self.paced_until, burst.saturating_add(pace.every)).unwrap_or(now);
+        let waits = ahead(self.claimed_until, CLAIM).or(ahead(self.next_attempt_at, LONGEST_ASKED)).is_some();
+        let may = !waits && paced_until <= now.later(burst);
         may.then(|| Self {
             claimed_by: Some(process.to_owned()),
             claimed_until: Some(now.later(CLAIM)),
-            paced_until: Some(paced_until.max(now).later(pace.every)),
+            paced_until: Some(paced_until.later(pace.every)),
             ..self.clone()
         })
     }
@@ -173,6 +177,17 @@ mod tests {
         assert!(line.is_claimed_by("p") && !line.is_claimed_by("q"));
         assert_eq!(line.claim("q", PACE, at(59_999)), None);
         assert!(line.claim("q", PACE, at(60_000)).unwrap().is_claimed_by("q"));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_up_no_message() {
+        let hours = 2 * 3600 * 1000;
+        let ahead = Line::default().claim("p", PACE, at(hours)).unwrap();
+        assert!(ahead.claim("q", PACE, at(0)).is_some(), "the claim is from later than now");
+        let failed = ahead.failed("no", None, 1.0, at(hours));
+        assert!(failed.claim("q", PACE, at(0)).is_some());
+        let skewed = Line::default().claim("p", PACE, at(59_000)).unwrap();
+        assert_eq!(skewed.claim("q", PACE, at(0)), None, "clocks may differ");
     }
 
     #[test]

@@ -6,6 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// By how much the clocks of machines that work together may differ. What lies farther ahead
+/// than its writer can have meant was written by a clock that has been set back since.
+pub const SKEW: Duration = Duration::from_secs(60);
+
 /// A point in time in UTC, cut to whole milliseconds, in the years 1 to 9999
 /// (what RFC 3339 can write and both stores can keep).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -129,6 +129,25 @@ pub async fn a_recent_check_reads_what_has_changed(floor: &Floor) {
     assert!(matches!(nobody, Err(NotAsked::WorkOrderUnknown(_))), "{nobody:?}");
 }
 
+pub async fn a_clock_that_was_set_back_holds_up_no_check(floor: &Floor) {
+    let stop = CancellationToken::new();
+    floor.monitor.ask(Range::Full, None, None, "test").await.unwrap();
+    let later = "2999-01-01T00:00:00.000Z";
+    // Whoever had the turn by that clock is dead, or finds it taken when it notes what it has read.
+    floor.sql(&format!("update consistency_lease set holder = 'dead', expires_at = '{later}'")).await;
+    assert_eq!(floor.monitor.step(&stop).await.unwrap(), Step::Ended(CheckState::Good));
+
+    // What was checked by that clock says nothing about what has changed since, and when to check again.
+    floor.sql(&format!("update consistency_checks set started_at = '{later}'")).await;
+    assert_eq!(floor.consistency.last_check(&[Range::Full], true).await.unwrap(), None);
+    let often = Settings { recent: Schedule::Every(Duration::from_millis(1)), ..off() };
+    let other = floor.another("other", often);
+    crate::stage::eventually("a check is due", crate::stage::SOON, async || {
+        (other.step(&stop).await.unwrap() != Step::Idle).then_some(())
+    })
+    .await;
+}
+
 pub async fn what_is_due_is_asked_for_once(floor: &Floor) {
     let hourly = Schedule::parse("0 * * * *", Zone::Local).unwrap();
     let often = Schedule::Every(Duration::from_millis(1));

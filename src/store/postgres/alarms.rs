@@ -17,6 +17,7 @@ use super::super::rows;
 use super::{LEND_LIMIT, PostgresStore, bounded, execute, judge, run, transaction_over};
 use crate::domain::alarm::Alarm;
 use crate::domain::outbox::{Line, Message};
+use crate::domain::time::SKEW;
 
 #[async_trait]
 impl AlarmStore for PostgresStore {
@@ -98,9 +99,10 @@ async fn write_report(connection: &mut PgConnection, report: &Report) -> Result<
     run(connection, renew.bind(report.holder.clone()).bind(seen).bind(report.now.to_utc())).await?;
     let take = sqlx::query(
         "update alarm_turn set holder = $1, expires_at = $2
-         where turn = 1 and (holder is null or holder = $1 or expires_at <= $3)",
+         where turn = 1 and (holder is null or holder = $1 or expires_at <= $3 or expires_at > $4)",
     );
     let take = take.bind(report.holder.clone()).bind(report.turn_until.to_utc()).bind(report.now.to_utc());
+    let take = take.bind(report.turn_until.later(SKEW).to_utc());
     let taken = run(connection, take).await?.rows_affected() == 1;
     execute(connection, "commit").await?;
     Ok(taken)

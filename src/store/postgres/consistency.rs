@@ -158,7 +158,10 @@ impl ConsistencyStore for PostgresStore {
         let take = sqlx::query(
             "update consistency_lease
              set holder = $1, expires_at = clock_timestamp() + make_interval(secs => $2)
-             where lease = 1 and (holder is null or holder = $1 or expires_at < clock_timestamp())",
+             where lease = 1
+               and (holder is null or holder = $1 or expires_at < clock_timestamp()
+                    -- what no turn lasts was written by a clock that was set back since
+                    or expires_at > clock_timestamp() + make_interval(secs => $2 + 60))",
         );
         Ok(self.change(take.bind(holder).bind(ttl.as_secs_f64())).await? == 1)
     }
@@ -249,7 +252,9 @@ impl ConsistencyStore for PostgresStore {
     async fn last_check(&self, ranges: &[Range], good: bool) -> Result<Option<Check>, StoreError> {
         let last = sqlx::query_as(
             "select row_to_json(c)::text from consistency_checks c
-             where c.range = any ($1) and c.started_at is not null and (not $2 or c.state = 'good')
+             where c.range = any ($1) and (not $2 or c.state = 'good')
+               -- null is none, and neither is what a clock has dated that was set back since
+               and c.started_at <= clock_timestamp() + interval '60 seconds'
              order by c.started_at desc, c.check_id desc limit 1",
         );
         let ranges: Vec<String> = ranges.iter().map(|range| range.word().to_owned()).collect();

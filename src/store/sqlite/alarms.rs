@@ -15,6 +15,7 @@ use super::super::rows;
 use super::{Arguments, Failure, LEND_LIMIT, SqliteStore, fetch, limited, list};
 use crate::domain::alarm::Alarm;
 use crate::domain::outbox::{Line, Message};
+use crate::domain::time::SKEW;
 
 #[async_trait]
 impl AlarmStore for SqliteStore {
@@ -93,7 +94,8 @@ async fn write_report(connection: &mut SqliteConnection, report: &Report) -> Res
     let now = report.now.to_string();
     change(connection, FORGET, &[&report.holder, &seen]).await?;
     change(connection, RENEW, &[&report.holder, &seen, &now]).await?;
-    Ok(change(connection, TAKE_TURN, &[&report.holder, &report.turn_until.to_string(), &now]).await? == 1)
+    let (until, doubtful) = (report.turn_until.to_string(), report.turn_until.later(SKEW).to_string());
+    Ok(change(connection, TAKE_TURN, &[&report.holder, &until, &now, &doubtful]).await? == 1)
 }
 
 async fn write_record(connection: &mut SqliteConnection, record: &Record) -> Result<bool, Failure> {
@@ -265,7 +267,7 @@ const RENEW: &str = "
 
 const TAKE_TURN: &str = "
     update alarm_turn set holder = ?1, expires_at = ?2
-    where turn = 1 and (holder is null or holder = ?1 or expires_at <= ?3)";
+    where turn = 1 and (holder is null or holder = ?1 or expires_at <= ?3 or expires_at > ?4)";
 
 const FIRE: &str = "
     insert into alarms (alarm_id, kind, key, cause, since, fired_at, recurrences)

@@ -168,7 +168,8 @@ pub(super) const TAKE_TURN: &str = concat!(
     "update consistency_lease set holder = ?1, expires_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?2)
     where lease = 1 and (holder is null or holder = ?1 or expires_at < ",
     now!(),
-    ")"
+    // what no turn lasts was written by a clock that was set back since
+    " or expires_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?2, '+60 seconds'))"
 );
 
 /// Renews the turn of ?1.
@@ -275,7 +276,9 @@ pub(super) const LAST_CHECK: &str = concat!(
     "select ",
     check_json!(),
     " from consistency_checks as c
-    where c.range in (select value from json_each(?1)) and c.started_at is not null and (not ?2 or c.state = 'good')
+    where c.range in (select value from json_each(?1)) and (not ?2 or c.state = 'good')
+        -- null is none, and neither is what a clock has dated that was set back since
+        and c.started_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+60 seconds')
     order by c.started_at desc, c.check_id desc limit 1"
 );
 
