@@ -210,6 +210,12 @@ pub async fn only_what_needs_a_decision_is_accepted_and_once(floor: &Floor) {
     let other = RepairAsk { accept: false, ..accept };
     let refused = floor.monitor.repair(&other).await.unwrap_err();
     assert!(matches!(&refused, NotRepaired::KeyReused { differs } if differs == &["accept"]), "{refused:?}");
+
+    // Rows whose work order is gone have nothing to be written to, and are accepted all the same.
+    let number = seeded(floor).await;
+    floor.sql(&format!("delete from work_orders where work_order = '{number}'")).await;
+    assert!(decide(floor, &number).await.contains(&Kind::Orphan));
+    assert!(floor.open(&number).await.is_empty());
 }
 
 /// Scans before the repair are in its sum, scans after it find its stamp.
