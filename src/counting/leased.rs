@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex as Turn;
+use tokio::sync::Mutex;
 
 use super::Unsettled;
 use super::batch::{self, Decided, Unseen, Wish};
@@ -35,13 +35,13 @@ pub(super) struct Shared {
     memory: SharedMemory,
     /// Whose turn it is to write. One write at a time: two at once make two small batches of
     /// one large, and every statement has its price.
-    turn: Arc<Turn<()>>,
+    turn: Arc<Mutex<()>>,
 }
 
 pub(super) struct LeasedLane {
     office: Office,
     memory: SharedMemory,
-    turn: Arc<Turn<()>>,
+    turn: Arc<Mutex<()>>,
     troubles: Troubles,
     owner: Owner,
 }

@@ -2,9 +2,10 @@
 //! its log, and sets right what the log can set right.
 //!
 //! In reading order: what a log says ([`ledger`]) and which barcodes stand counted
-//! ([`parts`]), both pure, but for what a person has accepted ([`accepted`]); the reading ([`check`]); what is done about a finding
-//! ([`repair`]); and here who runs what, and when. Checks are rows of the database: asked
-//! for by anybody, run by one process at a time, gone on with by another if it dies.
+//! ([`parts`]), both pure; what of it a person has [`accepted`]; the reading ([`check`]);
+//! what is done about a finding ([`repair`]); and here who runs what, and when. Checks are
+//! rows of the database: asked for by anybody, run by one process at a time, gone on with
+//! by another if it dies.
 //!
 //! Beside that: what is wrong and who was told ([`alarms`]), and how they are reached
 //! ([`robots`]).
