@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::StoreError;
 use crate::domain::consistency::{AuditEntry, Check, CheckState, Drift, Finding, FindingState, Range};
@@ -226,7 +227,7 @@ pub struct Page {
 }
 
 /// A row of the log, as far as a check reads it. Raw, since it may be anything.
-#[derive(Clone, Debug, Default, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoggedRow {
     /// Its request id.
     pub request_id: String,
@@ -259,7 +260,7 @@ pub struct LoggedRow {
 }
 
 /// A row of `barcode_claims`.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClaimedRow {
     /// Whose.
     pub work_order: String,
@@ -279,6 +280,29 @@ pub struct ClaimedRow {
     /// not unbound since.
     pub held: bool,
 }
+
+/// Reads a row by the names of its columns, whichever the store.
+macro_rules! read_by_name {
+    ($row:ident: $($column:ident),+) => {
+        impl<'r, R: Row> FromRow<'r, R> for $row
+        where
+            &'static str: ColumnIndex<R>,
+            i64: Decode<'r, R::Database> + Type<R::Database>,
+            bool: Decode<'r, R::Database> + Type<R::Database>,
+            String: Decode<'r, R::Database> + Type<R::Database>,
+        {
+            fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+                Ok(Self { $($column: row.try_get(stringify!($column))?),+ })
+            }
+        }
+    };
+}
+
+read_by_name! {
+    LoggedRow: request_id, work_order, seq, at_seq, counter, action, quantity, delta, before, after, step, barcode, fence,
+    recorded_at
+}
+read_by_name! { ClaimedRow: work_order, counter, step, barcode, ordinal, request_id, quantity, held }
 
 /// The place of a claim among its work order's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

@@ -9,6 +9,7 @@
 pub mod alarms;
 pub mod connections;
 pub mod consistency;
+mod migrations;
 pub mod postgres;
 mod rows;
 pub mod sqlite;

@@ -5,13 +5,12 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use super::super::connections::Connections;
-use super::super::{Readiness, StoreError};
+use super::super::{Readiness, StoreError, migrations};
 use super::judge;
 
 /// The oldest server that is taken, as `server_version_num`.
@@ -30,9 +29,6 @@ const IDLE_IN_TRANSACTION_TIMEOUT: &str = "2s";
 const STATEMENT_TIMEOUT: &str = "5s";
 /// How long a whole transaction may last, taken off before the commit like the one above.
 const TRANSACTION_TIMEOUT: &str = "7s";
-
-/// The tables of this release.
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Why the store can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -180,14 +176,14 @@ pub async fn migrate(url: &str) -> Result<(), StartError> {
     let options = options(url)?;
     let migrate = async {
         let mut connection = options.connect().await.map_err(StartError::Unreachable)?;
-        MIGRATIONS.run(&mut connection).await?;
+        migrations::POSTGRES.run(&mut connection).await?;
         connection.close().await.map_err(StartError::Unreachable)
     };
     timeout(START_LIMIT, migrate).await.map_err(|_| StartError::TimedOut)?
 }
 
 pub(super) async fn readiness(connection: &mut PgConnection) -> Result<Readiness, StoreError> {
-    let versions: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+    let versions: Vec<i64> = migrations::POSTGRES.iter().map(|migration| migration.version).collect();
     let (writable, migrated, synchronous_standby) = sqlx::query_as(
         "select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off',
                 (select count(*) from _sqlx_migrations where success and version = any ($1)) = cardinality($1),

@@ -6,10 +6,11 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::super::migrations;
 use super::{errors, options};
 
 /// The database's file in the data folder.
@@ -25,8 +26,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const NOTADB: i32 = 26;
 /// A database whose pages contradict each other.
 const CORRUPT: i32 = 11;
-
-static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Why the data folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +157,7 @@ async fn migrate_once(options: &SqliteConnectOptions) -> Result<(), MigrateError
         return Err(MigrateError::Source(NotOurs.into()));
     }
     // Not `run`: the future of that is not known to be `Send`.
-    MIGRATOR.run_direct(None, &mut *transaction, false).await?;
+    migrations::SQLITE.run_direct(None, &mut *transaction, false).await?;
     transaction.commit().await?;
     connection.close().await?;
     Ok(())
@@ -202,7 +201,7 @@ pub(super) async fn check(folder: &Path) -> Result<(), OpenError> {
         Ok(applied)
     };
     let applied = applied.await.map_err(|error| explain(file.clone(), error))?;
-    match applied.iter().find(|version| !MIGRATOR.version_exists(**version)) {
+    match applied.iter().find(|version| !migrations::SQLITE.version_exists(**version)) {
         Some(version) => Err(OpenError::Newer { file, version: *version }),
         None if all_applied(&applied) => Ok(()),
         None => Err(OpenError::Older { file }),
@@ -217,7 +216,7 @@ async fn is_migrated(connection: &mut SqliteConnection) -> Result<bool, sqlx::Er
 
 /// Whether these are all migrations of this release, or more.
 pub(super) fn all_applied(applied: &[i64]) -> bool {
-    MIGRATOR.iter().all(|migration| applied.contains(&migration.version))
+    migrations::SQLITE.iter().all(|migration| applied.contains(&migration.version))
 }
 
 fn make(folder: &Path) -> Result<(), OpenError> {
