@@ -12,13 +12,25 @@ use crate::domain::update::Update;
 
 type Write<'q> = QueryAs<'q, Postgres, (String, String), PgArguments>;
 
-/// Binds one array per column: `$rows` is iterated once per column.
+/// Binds one array per column, which is [`full`] or [`sparse`]: `$rows` is iterated once per column.
 macro_rules! bind_columns {
-    ($write:expr, $rows:expr, $($column:expr),+ $(,)?) => {{
+    ($write:expr, $rows:expr, $($kind:ident $column:expr),+ $(,)?) => {{
         let write = $write;
-        $(let write = write.bind($rows.iter().map($column).collect::<Vec<_>>());)+
+        $(let write = write.bind($kind(&$rows, $column));)+
         write
     }};
+}
+
+/// A column that has a value in every row.
+fn full<'a, Row, T>(rows: &'a [Row], column: impl Fn(&'a Row) -> T) -> Vec<T> {
+    rows.iter().map(column).collect()
+}
+
+/// A column that may be null: bound as null where it is so in every row. Unnested beside full
+/// ones it is null in every row again, at next to no cost.
+fn sparse<'a, Row, T>(rows: &'a [Row], column: impl Fn(&'a Row) -> Option<T>) -> Option<Vec<Option<T>>> {
+    let column = full(rows, column);
+    column.iter().any(Option::is_some).then_some(column)
 }
 
 /// Binds the rows of `work_orders` to write, sorted by work order.
@@ -26,19 +38,19 @@ pub(super) fn bind_work_orders<'q>(write: Write<'q>, batch: &'q Batch) -> Write<
     bind_columns!(
         write,
         batch.changes,
-        |change| change.row.work_order.as_str(),
-        |change| change.loaded.0,
-        |change| change.tenure.as_ref().map(|(fence, _)| fence.0),
-        |change| change.row.fence_owner.as_ref().map(Owner::as_str),
-        |change| change.row.status.word(),
-        |change| change.row.input_quantity.get(),
-        |change| change.row.output_quantity.get(),
-        |change| change.row.scrap_quantity.get(),
-        |change| change.row.seq.0,
-        |change| change.row.fence.0,
-        |change| change.row.stamp.0,
-        |change| change.row.barcode_counted,
-        |change| change.row.updated_at.to_utc(),
+        full | change | change.row.work_order.as_str(),
+        full | change | change.loaded.0,
+        sparse | change | change.tenure.as_ref().map(|(fence, _)| fence.0),
+        sparse | change | change.row.fence_owner.as_ref().map(Owner::as_str),
+        full | change | change.row.status.word(),
+        full | change | change.row.input_quantity.get(),
+        full | change | change.row.output_quantity.get(),
+        full | change | change.row.scrap_quantity.get(),
+        full | change | change.row.seq.0,
+        full | change | change.row.fence.0,
+        full | change | change.row.stamp.0,
+        full | change | change.row.barcode_counted,
+        full | change | change.row.updated_at.to_utc(),
     )
 }
 
@@ -50,38 +62,38 @@ pub(super) fn bind_updates<'q>(write: Write<'q>, batch: &'q Batch) -> Write<'q> 
     bind_columns!(
         write,
         updates,
-        |update| update.request_id.as_str(),
-        |update| update.work_order.as_str(),
-        |update| update.seq.map(|seq| seq.0),
-        |update| update.at_seq.map(|seq| seq.0),
-        |update| update.counter.word(),
-        |update| update.action.word(),
-        |update| update.quantity.map(Quantity::get),
-        |update| update.asked_delta.map(|delta| delta.get()),
-        |update| update.set_to.map(Quantity::get),
-        |update| update.expected.map(Quantity::get),
-        |update| update.delta.get(),
-        |update| update.before.get(),
-        |update| update.after.get(),
-        |update| update.barcode.as_deref(),
-        |update| update.barcode_canonical.as_deref(),
-        |update| update.step.as_str(),
-        |update| update.step_canonical.as_str(),
-        |update| update.station.as_deref(),
-        |update| update.terminal.as_deref(),
-        |update| update.operator.as_deref(),
-        |update| update.reason.as_deref(),
-        |update| update.note.as_deref(),
-        |update| update.fence.0,
-        |update| update.work_order_status.word(),
-        |update| update.remaining.get(),
-        |update| update.scanned_at.map(|time| time.to_utc()),
-        |update| update.recorded_at.to_utc(),
-        |update| update.recorded_by.as_str(),
-        |update| update.outcome.word(),
-        |update| update.code.map(|code| code.word()),
-        |update| update.original_request_id.as_ref().map(RequestId::as_str),
-        |update| update.rendering,
+        full | update | update.request_id.as_str(),
+        full | update | update.work_order.as_str(),
+        sparse | update | update.seq.map(|seq| seq.0),
+        sparse | update | update.at_seq.map(|seq| seq.0),
+        full | update | update.counter.word(),
+        full | update | update.action.word(),
+        sparse | update | update.quantity.map(Quantity::get),
+        sparse | update | update.asked_delta.map(|delta| delta.get()),
+        sparse | update | update.set_to.map(Quantity::get),
+        sparse | update | update.expected.map(Quantity::get),
+        full | update | update.delta.get(),
+        full | update | update.before.get(),
+        full | update | update.after.get(),
+        sparse | update | update.barcode.as_deref(),
+        sparse | update | update.barcode_canonical.as_deref(),
+        full | update | update.step.as_str(),
+        full | update | update.step_canonical.as_str(),
+        sparse | update | update.station.as_deref(),
+        sparse | update | update.terminal.as_deref(),
+        sparse | update | update.operator.as_deref(),
+        sparse | update | update.reason.as_deref(),
+        sparse | update | update.note.as_deref(),
+        full | update | update.fence.0,
+        full | update | update.work_order_status.word(),
+        full | update | update.remaining.get(),
+        sparse | update | update.scanned_at.map(|time| time.to_utc()),
+        full | update | update.recorded_at.to_utc(),
+        full | update | update.recorded_by.as_str(),
+        full | update | update.outcome.word(),
+        sparse | update | update.code.map(|code| code.word()),
+        sparse | update | update.original_request_id.as_ref().map(RequestId::as_str),
+        full | update | update.rendering,
     )
 }
 
@@ -90,14 +102,14 @@ pub(super) fn bind_claims<'q>(write: Write<'q>, claims: &[ClaimChange<'q>]) -> W
     bind_columns!(
         write,
         claims,
-        |claim| claim.change,
-        |claim| claim.key.work_order.as_str(),
-        |claim| claim.key.counter.word(),
-        |claim| claim.key.step.as_str(),
-        |claim| claim.key.barcode.as_str(),
-        |claim| claim.claim.ordinal,
-        |claim| claim.claim.request_id.as_str(),
-        |claim| claim.claim.quantity.get(),
+        full | claim | claim.change,
+        full | claim | claim.key.work_order.as_str(),
+        full | claim | claim.key.counter.word(),
+        full | claim | claim.key.step.as_str(),
+        full | claim | claim.key.barcode.as_str(),
+        full | claim | claim.claim.ordinal,
+        full | claim | claim.claim.request_id.as_str(),
+        full | claim | claim.claim.quantity.get(),
     )
 }
 
@@ -106,10 +118,10 @@ pub(super) fn bind_unclaimed<'q>(write: Write<'q>, batch: &'q Batch) -> Write<'q
     bind_columns!(
         write,
         batch.unclaimed,
-        |key| key.work_order.as_str(),
-        |key| key.counter.word(),
-        |key| key.step.as_str(),
-        |key| key.barcode.as_str(),
+        full | key | key.work_order.as_str(),
+        full | key | key.counter.word(),
+        full | key | key.step.as_str(),
+        full | key | key.barcode.as_str(),
     )
 }
 

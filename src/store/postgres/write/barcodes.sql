@@ -1,7 +1,10 @@
 -- barcodes that no load has looked up and that stand counted
 claimed as materialized (
     select unclaimed.work_order, row_to_json(hit)::text as row, hit.request_id
-    from unnest($56::text[], $57::text[], $58::text[], $59::text[]) as unclaimed(work_order, counter, step, barcode)
+    from (
+        select unnest($56::text[]) as work_order, unnest($57::text[]) as counter, unnest($58::text[]) as step,
+               unnest($59::text[]) as barcode
+    ) unclaimed
     cross join lateral (
         select * from barcode_claims c
         where c.work_order = unclaimed.work_order and c.counter = unclaimed.counter

@@ -1,8 +1,11 @@
 -- claims of work orders that passed
 claims as materialized (
     select *
-    from unnest($48::text[], $49::text[], $50::text[], $51::text[], $52::text[], $53::bigint[], $54::text[], $55::bigint[])
-        as c(change, work_order, counter, step, barcode, ordinal, request_id, quantity)
+    from (
+        select unnest($48::text[]) as change, unnest($49::text[]) as work_order, unnest($50::text[]) as counter,
+               unnest($51::text[]) as step, unnest($52::text[]) as barcode, unnest($53::bigint[]) as ordinal,
+               unnest($54::text[]) as request_id, unnest($55::bigint[]) as quantity
+    ) c
     where (select gate.passed from gate) > 0 and (c.work_order in (select passed.work_order from passed)) is true
 ), inserted as (
     insert into barcode_claims (work_order, counter, step, barcode, ordinal, request_id, quantity)

@@ -1,13 +1,17 @@
--- Work orders are locked and updated one by one in the order of the array, all of them
--- (`gate`) before the first log row goes in, and log rows go in sorted by request id.
+-- Work orders are locked and updated one by one in the order of their arrays, all of them
+-- (`gate`) before the first log row goes in, and log rows go in in the order of theirs: no
+-- plan of this statement sorts, hashes or merges what it unnests.
 --
 -- (… in (select …)) is true: kept as a hashed look-up, not turned into a join.
 wanted as materialized (
     select *
-    from unnest($3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::bigint[],
-                $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::boolean[], $15::timestamptz[])
-        as w(work_order, loaded, tenure_fence, fence_owner, status, input_quantity, output_quantity,
-             scrap_quantity, seq, fence, stamp, barcode_counted, updated_at)
+    from (
+        select unnest($3::text[]) as work_order, unnest($4::bigint[]) as loaded, unnest($5::bigint[]) as tenure_fence,
+               unnest($6::text[]) as fence_owner, unnest($7::text[]) as status, unnest($8::bigint[]) as input_quantity,
+               unnest($9::bigint[]) as output_quantity, unnest($10::bigint[]) as scrap_quantity, unnest($11::bigint[]) as seq,
+               unnest($12::bigint[]) as fence, unnest($13::bigint[]) as stamp, unnest($14::boolean[]) as barcode_counted,
+               unnest($15::timestamptz[]) as updated_at
+    ) w
     where w.work_order not in (select held_back.work_order from held_back)
 ), passed as (
     -- by a nested loop over `wanted`: the session has no other join to choose from
@@ -35,15 +39,18 @@ wanted as materialized (
         u.delta, u.before, u.after, u.barcode, u.barcode_canonical, u.step, u.step_canonical, u.station, u.terminal, u.operator,
         u.reason, u.note, u.fence, u.work_order_status, u.remaining, u.scanned_at, u.recorded_at, u.recorded_by, u.outcome, u.code,
         u.original_request_id, u.rendering
-    from unnest($16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::text[], $21::text[], $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[],
-                $26::bigint[], $27::bigint[], $28::bigint[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[],
-                $36::text[], $37::text[], $38::bigint[], $39::text[], $40::bigint[], $41::timestamptz[], $42::timestamptz[], $43::text[], $44::text[], $45::text[],
-                $46::text[], $47::smallint[])
-        with ordinality as u(
-        request_id, work_order, seq, at_seq, counter, action, quantity, asked_delta, set_to, expected,
-        delta, before, after, barcode, barcode_canonical, step, step_canonical, station, terminal, operator,
-        reason, note, fence, work_order_status, remaining, scanned_at, recorded_at, recorded_by, outcome, code,
-        original_request_id, rendering, place)
+    from (
+        select unnest($16::text[]) as request_id, unnest($17::text[]) as work_order, unnest($18::bigint[]) as seq,
+               unnest($19::bigint[]) as at_seq, unnest($20::text[]) as counter, unnest($21::text[]) as action,
+               unnest($22::bigint[]) as quantity, unnest($23::bigint[]) as asked_delta, unnest($24::bigint[]) as set_to,
+               unnest($25::bigint[]) as expected, unnest($26::bigint[]) as delta, unnest($27::bigint[]) as before,
+               unnest($28::bigint[]) as after, unnest($29::text[]) as barcode, unnest($30::text[]) as barcode_canonical,
+               unnest($31::text[]) as step, unnest($32::text[]) as step_canonical, unnest($33::text[]) as station,
+               unnest($34::text[]) as terminal, unnest($35::text[]) as operator, unnest($36::text[]) as reason,
+               unnest($37::text[]) as note, unnest($38::bigint[]) as fence, unnest($39::text[]) as work_order_status,
+               unnest($40::bigint[]) as remaining, unnest($41::timestamptz[]) as scanned_at, unnest($42::timestamptz[]) as recorded_at,
+               unnest($43::text[]) as recorded_by, unnest($44::text[]) as outcome, unnest($45::text[]) as code,
+               unnest($46::text[]) as original_request_id, unnest($47::smallint[]) as rendering
+    ) u
     where (select gate.passed from gate) > 0 and (u.work_order in (select passed.work_order from passed)) is true
-    order by u.place
 )
