@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::yield_now;
 
 use super::Unsettled;
 use super::batch::{self, Decided, Unseen, Wish};
@@ -33,15 +35,39 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Default)]
 pub(super) struct Shared {
     memory: SharedMemory,
-    /// Whose turn it is to write. One write at a time: two at once make two small batches of
-    /// one large, and every statement has its price.
-    turn: Arc<Mutex<()>>,
+    turn: Arc<Turn>,
+}
+
+/// Whose turn it is to write. One write at a time: two at once make two small batches of one
+/// large, and every statement has its price.
+#[derive(Default)]
+struct Turn {
+    writing: Mutex<()>,
+    waiting: AtomicUsize,
+}
+
+impl Turn {
+    async fn take(&self) -> MutexGuard<'_, ()> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let turn = self.writing.lock().await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        turn
+    }
+
+    /// Ends a turn. A lane that waits for one sends its write off first, before this one goes
+    /// on with its answers: woken by this task, it would be the next to run on this thread.
+    async fn pass_on(&self, turn: MutexGuard<'_, ()>) {
+        drop(turn);
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            yield_now().await;
+        }
+    }
 }
 
 pub(super) struct LeasedLane {
     office: Office,
     memory: SharedMemory,
-    turn: Arc<Mutex<()>>,
+    turn: Arc<Turn>,
     troubles: Troubles,
     owner: Owner,
 }
@@ -232,12 +258,13 @@ impl LeasedLane {
         if decided.batch.changes.is_empty() {
             return Some(Ok(Written::default()));
         }
-        let _turn = self.turn.lock().await;
+        let turn = self.turn.take().await;
         let in_force = |number| tenures.get(number).is_some_and(Held::in_force);
         if !decided.batch.changes.iter().all(|change| in_force(&change.row.work_order)) {
             return None;
         }
         let written = self.office.timed("write", self.office.store.write(&decided.batch)).await;
+        self.turn.pass_on(turn).await;
         if written.is_ok() {
             self.memory.open().store_answered();
         }
