@@ -1,11 +1,12 @@
 //! The edge: what every request passes before and after its handler.
 //!
 //! In this order: draining, access, requests in flight, the body within its size and
-//! time, then the handler in a task of its own. A client that goes away, or a request
-//! that runs out of time, never cancels a commit: its task goes on, and is waited for
-//! when the service stops. On the way out a problem is written down, and the request
-//! counted and logged, once.
+//! time, then the handler. A client that goes away, or a request that runs out of time,
+//! never cancels a commit: what is counted is in the committer's hands by then, and every
+//! other handler has a task of its own, which goes on, and is waited for when the service
+//! stops. On the way out a problem is written down, and the request counted and logged, once.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +17,14 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::extract::{Caller, Sent, key_header, key_of};
 use super::problem::{Code, Language, Problem};
-use super::{BATCH, Http, OPEN, ROUTES};
+use super::{BATCH, COUNTING, Http, OPEN, ROUTES};
 use crate::domain::ids::WorkOrderNumber;
 use crate::telemetry::HttpLabels;
 
@@ -68,20 +70,29 @@ async fn handled(http: &Http, seen: &Seen, request: Request, next: Next) -> Resu
     let sent = timeout_at(deadline, collected(body, limit));
     let sent = sent.await.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not arrive in time"))?;
     parts.extensions.insert(sent?);
-    let task = http.tasks.spawn(async move {
+    let handler = async move {
         let response = next.run(Request::from_parts(parts, Body::empty())).await;
         drop(permit);
         response
-    });
-    match timeout_at(deadline, task).await {
+    };
+    let handled = async {
+        match COUNTING.contains(&seen.route) {
+            true => AssertUnwindSafe(handler).catch_unwind().await.map_err(|_| Failed),
+            false => http.tasks.spawn(handler).await.map_err(|_| Failed),
+        }
+    };
+    match timeout_at(deadline, handled).await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "a request's handler failed");
+        Ok(Err(Failed)) => {
+            tracing::error!(route = seen.route, "a request's handler panicked");
             Err(Problem::new(Code::InternalError, "a defect of the service; the log has its place"))
         }
         Err(_) => Err(Problem::new(Code::RequestTimeout, "not done in time; it goes on and may yet take effect")),
     }
 }
+
+/// A handler panicked.
+struct Failed;
 
 /// How much of a body beyond its limit is read and thrown away, and for how long: a client
 /// that is still sending when the connection closes never sees why.

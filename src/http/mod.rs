@@ -89,6 +89,9 @@ routes! {
 /// The routes that anybody may ask, also while the service is full.
 const OPEN: [&str; 4] = ["/livez", "/readyz", "/openapi.yaml", "/problems/{code}"];
 
+/// The routes whose handlers hand in to the committer and wait: it goes on without them.
+const COUNTING: [&str; 3] = ["/v1/work-orders/{work_order}/scans", "/v1/work-orders/{work_order}/corrections", BATCH];
+
 /// The route whose body may be as large as [`Limits::batch_body`].
 const BATCH: &str = "/v1/scans";
 
@@ -107,7 +110,8 @@ pub struct Http {
     limits: Limits,
     /// Cancelled once the service is to stop.
     stop: CancellationToken,
-    /// The requests that are being handled, whether or not their client still waits.
+    /// The requests that go on whether or not their client still waits: all but those of
+    /// [`COUNTING`], which the committer carries on.
     tasks: TaskTracker,
     in_flight: Arc<Semaphore>,
     readiness: health::LastReadiness,

@@ -25,7 +25,8 @@ use super::{Http, Limits, router};
 pub struct Drained {
     /// Connections that were still busy when the grace was over, and were cut.
     pub connections_cut: usize,
-    /// Requests that were still being handled when the grace was over.
+    /// Requests with a task of their own that were still being handled when the grace was over:
+    /// all but those in the hands of counting, which is stopped after this.
     pub requests_left: usize,
 }
 

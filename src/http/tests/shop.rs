@@ -25,6 +25,7 @@ pub(super) struct Shop {
     freed: Notify,
     /// Notified when requests were handed in.
     pub handed_in: Notify,
+    released: Notify,
 }
 
 pub(super) struct State {
@@ -47,7 +48,7 @@ pub(super) enum Mood {
     Good,
     /// Every request is left undecided.
     Leaves(Unsettled),
-    /// Requests are decided, but not answered before [`Shop::release`].
+    /// Requests are decided, but not answered before [`Shop::release`]; planning waits for it, too.
     HoldsBack,
     /// Counting is gone.
     Gone,
@@ -76,6 +77,7 @@ impl Shop {
             owner: Owner::named("shop"),
             freed: Notify::new(),
             handed_in: Notify::new(),
+            released: Notify::new(),
         })
     }
 
@@ -89,6 +91,7 @@ impl Shop {
 
     /// Answers what was held back; the number of those that still waited.
     pub(super) fn release(&self) -> usize {
+        self.released.notify_one();
         let held = self.with(|state| std::mem::take(&mut state.held_back));
         held.into_iter().filter_map(|(waiting, answer)| waiting.send(answer).ok()).count()
     }
@@ -209,6 +212,13 @@ impl Store for Shop {
         precondition: &Precondition,
         fresh: Fresh,
     ) -> Result<Result<Edited, EditRefusal>, StoreError> {
+        match self.with(|state| state.mood) {
+            Mood::HoldsBack => {
+                self.handed_in.notify_one();
+                self.released.notified().await;
+            }
+            mood => assert_ne!(mood, Mood::Panics, "asked to"),
+        }
         self.read(|_| ())?;
         Ok(self.with(|state| {
             let present = state.rows.get(number);

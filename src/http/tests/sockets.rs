@@ -35,6 +35,8 @@ async fn all_of(mut socket: TcpStream) -> String {
 
 const SCAN: &str = "POST /v1/work-orders/W1/scans HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                     Idempotency-Key: k1\r\nContent-Length: 19\r\n\r\n{\"counter\":\"input\"}";
+const PLANNING: &str = "PUT /v1/work-orders/W2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                        Content-Length: 22\r\n\r\n{\"planned_quantity\":7}";
 
 #[tokio::test]
 async fn what_is_not_http_leaves_as_a_problem_too() {
@@ -107,11 +109,16 @@ async fn a_request_that_is_stopped_upon_is_answered_before_the_service_ends() {
 async fn a_stopping_service_waits_no_longer_than_its_grace() {
     let (service, address, server) = listening(Limits { grace: Duration::from_millis(50), ..limits() }).await;
     service.shop.mood(Mood::HoldsBack);
-    let mut socket = TcpStream::connect(address).await.unwrap();
-    socket.write_all(SCAN.as_bytes()).await.unwrap();
-    service.shop.handed_in.notified().await;
+    let mut sockets = Vec::new();
+    for request in [SCAN, PLANNING] {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(request.as_bytes()).await.unwrap();
+        service.shop.handed_in.notified().await;
+        sockets.push(socket);
+    }
     service.stop.cancel();
-    assert_eq!(server.await.unwrap(), Drained { connections_cut: 1, requests_left: 1 });
+    // The scan is in the hands of counting, which is stopped after this, and waited for.
+    assert_eq!(server.await.unwrap(), Drained { connections_cut: 2, requests_left: 1 });
 }
 
 #[tokio::test]
