@@ -139,6 +139,7 @@ impl LeasedLane {
                 floor: facts.work_orders.get(&work.number).map_or(Fence(0), |row| row.fence),
             })
             .collect();
+        let asked = Instant::now();
         let standings = match asks.is_empty() {
             true => Vec::new(),
             false => self.office.lease.ensure(&asks).await,
@@ -154,7 +155,7 @@ impl LeasedLane {
                 Standing::Busy => {
                     let since = *work.busy_since.get_or_insert_with(Instant::now);
                     match since.elapsed() < PATIENCE {
-                        true => self.office.mailbox.put_back(work, Next::Parked { pause: ASK_AGAIN }),
+                        true => self.office.mailbox.put_back(work, Next::Parked { asked, pause: ASK_AGAIN }),
                         false => self.send_to_row_lock(work, WITHOUT_LEASE),
                     }
                 }

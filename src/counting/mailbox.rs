@@ -133,6 +133,8 @@ pub(super) enum Next {
     },
     /// Under the lease, after a pause or when something is freed.
     Parked {
+        /// When its lease was asked for: what was freed since may have been that.
+        asked: Instant,
         /// The longest pause.
         pause: Duration,
     },
@@ -153,6 +155,8 @@ struct State {
     leased: Ring,
     row_locked: Ring,
     parked: HashMap<WorkOrderNumber, Instant>,
+    /// When something that a parked one may wait for last came free.
+    freed_at: Option<Instant>,
     waiting: usize,
     closed: bool,
 }
@@ -384,7 +388,7 @@ impl Mailbox {
                     queue.row_locked_until = Some(now + stay);
                     None
                 }
-                Next::Parked { pause } => Some(now + pause),
+                Next::Parked { asked, pause } => Some((asked, now + pause)),
             }
         });
     }
@@ -393,7 +397,7 @@ impl Mailbox {
         &self,
         number: &WorkOrderNumber,
         waiting: Vec<Waiting>,
-        mark: impl FnOnce(&mut Queue, Instant) -> Option<Instant>,
+        mark: impl FnOnce(&mut Queue, Instant) -> Option<(Instant, Instant)>,
     ) {
         let now = Instant::now();
         let mut kept = Vec::new();
@@ -419,7 +423,9 @@ impl Mailbox {
         state.waiting += came_back;
         if empty {
             state.queues.remove(number);
-        } else if let Some(until) = parked {
+        } else if let Some((asked, until)) = parked
+            && state.freed_at.is_none_or(|freed| freed < asked)
+        {
             state.parked.insert(number.clone(), until);
             self.leased.notify_one();
         } else {
@@ -444,6 +450,7 @@ impl Mailbox {
     /// Something that a parked work order may wait for has come free.
     pub(super) fn freed(&self) {
         let mut state = self.state();
+        state.freed_at = Some(Instant::now());
         state.unpark(|_| true);
         self.call_lanes(&state);
     }
@@ -553,6 +560,24 @@ mod tests {
             mailbox.done(&done);
         }
         assert_eq!(take(&mailbox), names(&["E", "A"]), "nothing is under way any more");
+    }
+
+    #[test]
+    fn what_came_free_before_it_was_parked_is_asked_for_at_once() {
+        let mailbox = Mailbox::new(Settings::default(), Arc::new(Metrics::new()));
+        let park = |asked| {
+            post(&mailbox, &["A"]);
+            let work = mailbox.take_now(Lane::Leased).0.pop().expect("A waits");
+            mailbox.put_back(work, Next::Parked { asked, pause: Duration::from_secs(60) });
+        };
+        let asked = Instant::now();
+        park(asked);
+        assert_eq!(take(&mailbox), names(&[]), "it is parked");
+        mailbox.freed();
+        assert_eq!(take(&mailbox), names(&["A"]));
+        mailbox.done(&names(&["A"])[0]);
+        park(asked);
+        assert_eq!(take(&mailbox), names(&["A"]), "it came free between the ask and here");
     }
 
     #[test]

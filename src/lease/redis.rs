@@ -280,7 +280,7 @@ impl Core {
                 }
                 Some(Grant::Busy) => {
                     busy += 1;
-                    table.busy(work_order, now);
+                    table.busy(work_order, sent, now);
                     standings[place] = Standing::Busy;
                 }
                 None => {

@@ -63,6 +63,8 @@ pub struct Table {
     asked: HashMap<WorkOrderNumber, Instant>,
     /// When we were last told that another replica holds.
     busy: HashMap<WorkOrderNumber, Instant>,
+    /// When we last heard that one may be free.
+    freed: HashMap<WorkOrderNumber, Instant>,
     /// No longer ours in memory, and in Redis until then, if that could not be told.
     given_up: HashMap<Name, Instant>,
     /// Asked for without an answer: perhaps ours in Redis.
@@ -129,6 +131,7 @@ impl Table {
             leases: HashMap::new(),
             asked: HashMap::new(),
             busy: HashMap::new(),
+            freed: HashMap::new(),
             given_up: HashMap::new(),
             doubtful: HashSet::new(),
             closed: false,
@@ -187,10 +190,13 @@ impl Table {
         Granted::Held(Held { fence: entry.fence, until: Some(entry.until) })
     }
 
-    /// Another replica holds.
-    pub fn busy(&mut self, work_order: &WorkOrderNumber, now: Instant) {
+    /// Another replica held, as an answer says that was asked for at `sent` and came at `now`.
+    /// It stands unless a hint has overtaken it.
+    pub fn busy(&mut self, work_order: &WorkOrderNumber, sent: Instant, now: Instant) {
         self.doubtful.remove(work_order);
-        self.busy.insert(work_order.clone(), now);
+        if self.freed.get(work_order).is_none_or(|heard| *heard < sent) {
+            self.busy.insert(work_order.clone(), now);
+        }
     }
 
     /// An ask went unanswered: it may have been granted.
@@ -249,6 +255,7 @@ impl Table {
     pub fn due(&mut self, now: Instant) -> Due {
         self.asked.retain(|_, at| now < *at + HEARD);
         self.busy.retain(|_, at| now < *at + WAITING);
+        self.freed.retain(|_, at| now < *at + HEARD);
         self.given_up.retain(|_, runs_out| now < *runs_out);
         let mut due = Due {
             release: self.given_up.keys().cloned().collect(),
@@ -304,8 +311,9 @@ impl Table {
     }
 
     /// A work order that was busy may be free.
-    pub fn hear_freed(&mut self, work_order: &WorkOrderNumber) {
-        self.busy.remove(work_order);
+    pub fn hear_freed(&mut self, work_order: WorkOrderNumber, now: Instant) {
+        self.busy.remove(&work_order);
+        self.freed.insert(work_order, now);
     }
 
     /// Takes no more grants; everything that is to be released.
@@ -478,11 +486,15 @@ mod tests {
     fn a_busy_answer_stands_for_a_moment_or_until_a_hint() {
         let t = Instant::now();
         let mut table = Table::new(TIMING);
-        table.busy(&number("A"), t);
+        table.busy(&number("A"), t, t);
         assert_eq!(table.find(&ask("A", 0), t), Found::Busy);
         assert_eq!(table.find(&ask("A", 0), t + BUSY_STANDS), Found::Missing);
-        table.hear_freed(&number("A"));
+        table.hear_freed(number("A"), t + S);
         assert_eq!(table.find(&ask("A", 0), t), Found::Missing);
+        table.busy(&number("A"), t, t + S);
+        assert_eq!(table.find(&ask("A", 0), t + S), Found::Missing, "asked for before the hint, answered after it");
+        table.busy(&number("A"), t + 2 * S, t + 2 * S);
+        assert_eq!(table.find(&ask("A", 0), t + 2 * S), Found::Busy);
     }
 
     #[test]
@@ -506,7 +518,7 @@ mod tests {
         let mut table = Table::new(TIMING);
         for asked in 0..100 {
             table.hear_asked(number(&format!("P{asked}")), t);
-            table.busy(&number(&format!("P{asked}")), t);
+            table.busy(&number(&format!("P{asked}")), t, t);
         }
         assert!(table.due(t).waiting);
         assert!(!table.due(t + S).waiting);

@@ -76,7 +76,7 @@ impl Core {
                 }
             }
             "freed" => {
-                self.table().hear_freed(&work_order);
+                self.table().hear_freed(work_order, Instant::now());
                 self.freed.notify_one();
             }
             _ => {}
