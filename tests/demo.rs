@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use stage::service::program;
 use stage::{SOON, eventually};
 
 #[tokio::test]
@@ -59,7 +60,7 @@ fn demo(folder: &Path, args: &[&str]) -> Child {
 
 /// The demo with its data below `folder`, and with nothing of this test's own environment.
 fn command(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scanfence"));
+    let mut command = Command::new(program());
     command.arg("demo").args(args).env_clear().env("TMPDIR", folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use stage::load::assert_unsettled;
 use stage::postgres::{Database, Postgres};
-use stage::service::{Service, Setup};
+use stage::service::{Service, Setup, program};
 use stage::{SOON, eventually, unique};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -195,7 +195,7 @@ async fn overload_is_answered_at_once_and_takes_no_memory() {
 /// Runs the program to its end; its exit code, stdout and stderr.
 fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let home = tempfile::tempdir().expect("a temporary folder");
-    let output = Command::new(env!("CARGO_BIN_EXE_scanfence"))
+    let output = Command::new(program())
         .args(arguments)
         .current_dir(home.path())
         .env_clear()

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::floor::Floor;
 use crate::shop::{scan, scan_of};
+use crate::stage::service::program;
 use crate::stage::{SOON, eventually, unique};
 
 /// Runs a command of the program beside whatever runs.
@@ -21,7 +22,7 @@ pub fn start(floor: &Floor, args: &[&str]) -> Child {
 }
 
 fn of(floor: &Floor, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scanfence"));
+    let mut command = Command::new(program());
     command.args(args).env_clear().env("USER", "E1024").stdin(Stdio::null()).envs([floor.environment()]);
     command
 }

@@ -238,8 +238,8 @@ impl Drop for Service {
     }
 }
 
-/// The program under test: the one of `SCANFENCE_BIN`, such as a release build, or the one that
-/// cargo has built for the tests.
+/// The program under test: the one of `SCANFENCE_BIN`, in a whole `./test` the release build, or
+/// the one that cargo has built for the tests.
 pub fn program() -> PathBuf {
     std::env::var_os("SCANFENCE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_scanfence").into(), PathBuf::from)
 }
