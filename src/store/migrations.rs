@@ -26,12 +26,20 @@ pub(super) static POSTGRES: LazyLock<Migrator> =
 pub(super) static SQLITE: LazyLock<Migrator> =
     migrations!("sqlite": "0001_counting.sql", "0002_consistency.sql", "0003_alarms.sql");
 
-/// A migration by its file: `<version>_<description>.sql`.
+/// A migration by its file: `<version>_<description>.sql`. One that begins with
+/// `-- no-transaction` runs without one, as sqlx's own readers have it.
 fn migration(file: &'static str, sql: &'static str) -> Migration {
     let (version, description) =
         file.strip_suffix(".sql").and_then(|name| name.split_once('_')).expect("a migration's file has both");
     let version = version.parse().expect("a migration's version is a number");
-    Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    let no_transaction = sql.starts_with("-- no-transaction");
+    Migration::new(
+        version,
+        description.replace('_', " ").into(),
+        MigrationType::Simple,
+        sql.into_sql_str(),
+        no_transaction,
+    )
 }
 
 #[cfg(test)]
@@ -52,6 +60,15 @@ mod tests {
             let known = migrator.iter().map(|migration| migration.sql.as_str().to_owned()).collect();
             assert_eq!(files, known, "{store}");
         }
+    }
+
+    #[test]
+    fn a_migration_is_what_its_file_says() {
+        let sql = "-- no-transaction\ncreate index concurrently i on t (c)";
+        let migration = migration("0012_one_more_index.sql", sql);
+        assert_eq!((migration.version, migration.description.as_ref()), (12, "one more index"));
+        assert_eq!((migration.sql.as_str(), migration.no_tx), (sql, true));
+        assert!(POSTGRES.iter().all(|migration| !migration.no_tx));
     }
 
     #[test]
