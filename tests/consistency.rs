@@ -48,7 +48,8 @@ on_both_stores! {
         a_long_log_is_judged_as_a_short_one
         a_barcode_with_a_crowd_of_claims_is_counted
         pitfall_08_a_log_whose_last_row_agrees_is_summed_all_the_same
-        pitfall_31_a_refused_scan_that_raised_something_is_found;
+        pitfall_31_a_refused_scan_that_raised_something_is_found
+        what_no_column_may_hold_is_refused_to_every_hand;
     repairs:
         what_the_log_explains_is_set_right_and_resolved
         a_dry_run_changes_nothing_and_says_what_would

@@ -20,11 +20,11 @@ macro_rules! migrations {
 
 /// What makes PostgreSQL's tables, or brings them up to date.
 pub(super) static POSTGRES: LazyLock<Migrator> =
-    migrations!("postgres": "0001_counting.sql", "0002_consistency.sql", "0003_alarms.sql");
+    migrations!("postgres": "0001_counting.sql", "0002_consistency.sql", "0003_alarms.sql", "0004_domains.sql");
 
 /// What makes SQLite's.
 pub(super) static SQLITE: LazyLock<Migrator> =
-    migrations!("sqlite": "0001_counting.sql", "0002_consistency.sql", "0003_alarms.sql");
+    migrations!("sqlite": "0001_counting.sql", "0002_consistency.sql", "0003_alarms.sql", "0004_domains.sql");
 
 /// A migration by its file: `<version>_<description>.sql`. One that begins with
 /// `-- no-transaction` runs without one, as sqlx's own readers have it.
@@ -77,7 +77,7 @@ mod tests {
             migrator.iter().map(|migration| (migration.version, migration.description.to_string())).collect()
         };
         assert_eq!(names(&POSTGRES), names(&SQLITE));
-        let expected = [(1, "counting"), (2, "consistency"), (3, "alarms")];
+        let expected = [(1, "counting"), (2, "consistency"), (3, "alarms"), (4, "domains")];
         assert_eq!(names(&POSTGRES), expected.map(|(version, name)| (version, name.to_owned())));
     }
 }

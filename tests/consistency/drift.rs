@@ -365,3 +365,31 @@ pub async fn pitfall_31_a_refused_scan_that_raised_something_is_found(floor: &Fl
     let finding = floor.only(&number, Kind::Claim).await;
     assert_eq!((finding.expected, finding.actual), (json!(first.request_id), json!(id)));
 }
+
+pub async fn what_no_column_may_hold_is_refused_to_every_hand(floor: &Floor) {
+    let number = floor.work_order(BarcodePolicy::Once).await;
+    floor.count(&[scan(&number)]).await;
+    let refused = [
+        ("work_orders", "planned_quantity = -1"),
+        ("work_orders", "over_plan_allowance = 1000000000001"),
+        ("work_orders", "barcode_policy = 'twice'"),
+        ("work_orders", "hold = 'on hold'"),
+        ("work_orders", "status = 'done'"),
+        ("work_orders", "input_quantity = -1"),
+        ("work_orders", "output_quantity = -1"),
+        ("work_orders", "scrap_quantity = 1000000000001"),
+        ("update_log", "counter = 'rework'"),
+        ("update_log", "action = 'guess'"),
+        ("update_log", "outcome = 'perhaps'"),
+        ("update_log", "outcome = 'refused'"),
+        ("update_log", "seq = null"),
+    ];
+    for (table, change) in refused {
+        let statement = format!("update {table} set {change} where work_order = '{number}'");
+        let error = floor.try_sql(&statement).await.expect_err(&statement);
+        let kind = error.as_database_error().expect(&statement).kind();
+        assert_eq!(kind, sqlx::error::ErrorKind::CheckViolation, "{statement}: {error}");
+    }
+    let statement = "update work_orders set hold = null, over_plan_allowance = null";
+    floor.sql(&format!("{statement} where work_order = '{number}'")).await;
+}

@@ -79,15 +79,18 @@ impl Floor {
 
     /// Runs statements that both databases understand.
     pub async fn sql(&self, statements: &str) {
-        let statements = AssertSqlSafe(statements.to_owned());
+        self.try_sql(statements).await.unwrap();
+    }
+
+    /// Tries to.
+    pub async fn try_sql(&self, statements: &str) -> Result<(), sqlx::Error> {
+        let statements = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()));
         match &self.ground {
-            Ground::Postgres(database) => {
-                database.connect().await.execute(sqlx::raw_sql(statements)).await.unwrap();
-            }
+            Ground::Postgres(database) => database.connect().await.execute(statements).await.map(drop),
             Ground::Sqlite(folder) => {
                 let options = SqliteConnectOptions::new().filename(folder.path().join(DATABASE));
-                let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-                connection.execute(sqlx::raw_sql(statements)).await.unwrap();
+                let mut connection = SqliteConnection::connect_with(&options).await?;
+                connection.execute(statements).await.map(drop)
             }
         }
     }
