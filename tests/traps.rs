@@ -678,7 +678,7 @@ async fn pitfall_41_rows_are_locked_and_logged_in_the_order_of_their_arrays_what
     postgres::migrate(database.url()).await.unwrap();
     for plan in plans_of_the_write(&database).await {
         let locked = plan.split("CTE passed").nth(1).and_then(|rest| rest.split("CTE gate").next()).expect(&plan);
-        let order = ["Update on work_orders", "Nested Loop", "CTE Scan on wanted", "Index Scan using work_orders_pkey"];
+        let order = ["Update on work_orders", "Nested Loop", "ProjectSet", "Index Scan using work_orders_pkey"];
         let places: Vec<_> =
             order.iter().map(|node| locked.find(node).unwrap_or_else(|| panic!("{node}: {plan}"))).collect();
         assert!(places.is_sorted(), "{plan}");

@@ -48,11 +48,11 @@ pub enum Ask {
 pub enum Guard {
     /// The log has a request id once (primary key).
     IdKey,
-    /// The write looks up the request ids that no load has looked up.
+    /// The write looks up the request ids that no load has looked up: at once, or where a key has refused it.
     IdLookUp,
     /// The claims have a part once (primary key).
     PartKey,
-    /// The write looks up the part that no load has looked up.
+    /// The write looks up the part that no load has looked up, likewise.
     PartLookUp,
     /// The same request id twice in a batch is decided once.
     OnceInBatch,

@@ -64,8 +64,8 @@ impl Wish {
 }
 
 /// What a batch rests on that no load has looked up: request ids taken for undecided and
-/// barcodes taken for not counted. The guarded write looks, and holds back a work order
-/// where that was wrong.
+/// barcodes taken for not counted. The guarded write finds out where that was wrong, and
+/// holds back the work order.
 #[derive(Default)]
 pub(super) struct Unseen {
     pub(super) request_ids: HashSet<RequestId>,

@@ -11,6 +11,7 @@ pub mod connections;
 pub mod consistency;
 mod migrations;
 pub mod postgres;
+mod repeats;
 mod rows;
 pub mod sqlite;
 

@@ -2,21 +2,23 @@
 //!
 //! One connection writes, a few read. Every write goes between `begin immediate` and
 //! COMMIT with an fsync at its end (WAL, `synchronous=FULL`), so the one writer at a
-//! time is the row lock too. Lists travel as one JSON text (`json_each`), and rows come
-//! back as one JSON text each: a batch of any size is the same few statements.
+//! time is the row lock too. Rows come back as one JSON text each, and lists are sent as
+//! one, but for the rows of a batch.
 //!
 //! In reading order: [`SqliteStore`]; [`folder`], where the file lies and who may use
-//! it; `statements`, the SQL text of counting; `consistency`, the monitor's part, with its
+//! it; `write`, the guarded write; `statements`, the SQL text of counting; `calls`, how
+//! statements get their values; `consistency`, the monitor's part, with its
 //! SQL in `consistency_statements`; `alarms`, likewise; `errors`, what SQLite's codes mean for a caller.
 
 mod alarms;
+mod calls;
 mod consistency;
 mod consistency_statements;
 mod errors;
 pub mod folder;
 mod statements;
+mod write;
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,20 +27,21 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Row as _};
 use tokio::time::timeout;
 
+use self::calls::{Arguments, change, fetch, list, run};
 use self::folder::OpenError;
 use super::connections::{Connections, Lent};
+use super::repeats::Repeats;
 use super::{
     BarcodeQuery, Batch, Edited, Place, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
     rows,
 };
-use crate::domain::decide::{Claim, ClaimKey, Facts, WorkOrderChange};
-use crate::domain::ids::{Fence, Owner, Quantity, RequestId, Seq, Stamp, WorkOrderNumber};
+use crate::domain::decide::{Claim, ClaimKey, Facts};
+use crate::domain::ids::{Quantity, RequestId, Seq, WorkOrderNumber};
 use crate::domain::request::Counter;
-use crate::domain::time::Timestamp;
 use crate::domain::update::Update;
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, Status, WorkOrder};
 
@@ -72,6 +75,7 @@ pub struct SqliteStore {
     writer: Connections<SqliteConnection>,
     readers: Connections<SqliteConnection>,
     monitor: Connections<SqliteConnection>,
+    repeats: Repeats,
     committed: Mutex<Option<Instant>>,
     /// Whether the last write failed in a way that points at the disk.
     suspect: AtomicBool,
@@ -91,6 +95,7 @@ impl SqliteStore {
             writer: connections(1, writer),
             readers: connections(READERS, reader.clone()),
             monitor: connections(MONITOR_READERS, reader),
+            repeats: Repeats::default(),
             committed: Mutex::new(None),
             suspect: AtomicBool::new(false),
         })
@@ -98,17 +103,31 @@ impl SqliteStore {
 
     /// Lends the writer with a transaction begun that no other writer can begin beside.
     async fn begin(&self, patience: Duration) -> Result<Lent<'_, SqliteConnection>, StoreError> {
+        let (lent, _) = self.begin_with(patience, statements::BEGIN, Arguments::default()).await?;
+        Ok(lent)
+    }
+
+    /// The same, by a statement that begins with `begin` and may ask for a row.
+    async fn begin_with(
+        &self,
+        patience: Duration,
+        statement: &'static str,
+        bound: Arguments,
+    ) -> Result<(Lent<'_, SqliteConnection>, Option<SqliteRow>), StoreError> {
         let mut lent = self.writer.lend(patience).await?;
-        match run(lent.get(), statements::BEGIN).await {
-            Ok(()) => Ok(lent),
-            Err(error) => {
-                self.suspect.fetch_or(errors::points_at_the_disk(&error), Ordering::Relaxed);
-                if errors::connection_is_good(&error) {
-                    lent.give_back();
-                }
-                Err(errors::before_commit(error))
-            }
+        match bound.query(statement).fetch_optional(lent.get()).await {
+            Ok(found) => Ok((lent, found)),
+            Err(error) => Err(self.fail(lent, error).await),
         }
+    }
+
+    /// Ends a transaction, begun or not, in which something failed.
+    async fn fail(&self, lent: Lent<'_, SqliteConnection>, error: sqlx::Error) -> StoreError {
+        self.suspect.fetch_or(errors::points_at_the_disk(&error), Ordering::Relaxed);
+        if errors::connection_is_good(&error) {
+            self.roll_back(lent).await;
+        }
+        errors::before_commit(error)
     }
 
     /// Commits what went well and rolls back what did not.
@@ -130,13 +149,7 @@ impl SqliteStore {
                     Err(StoreError::Broken(error.into()))
                 }
             },
-            Err(Failure::Sql(error)) => {
-                self.suspect.fetch_or(errors::points_at_the_disk(&error), Ordering::Relaxed);
-                if errors::connection_is_good(&error) {
-                    self.roll_back(lent).await;
-                }
-                Err(errors::before_commit(error))
-            }
+            Err(Failure::Sql(error)) => Err(self.fail(lent, error).await),
             Err(Failure::Ours(error)) => {
                 self.roll_back(lent).await;
                 Err(error)
@@ -145,8 +158,11 @@ impl SqliteStore {
     }
 
     async fn roll_back(&self, mut lent: Lent<'_, SqliteConnection>) {
-        if run(lent.get(), statements::ROLLBACK).await.is_ok() {
-            lent.give_back();
+        match run(lent.get(), statements::ROLLBACK).await {
+            Ok(()) => lent.give_back(),
+            Err(error) if errors::nothing_was_begun(&error) => lent.give_back(),
+            // Closed.
+            Err(_) => {}
         }
     }
 
@@ -228,12 +244,15 @@ impl Store for SqliteStore {
     }
 
     async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
-        limited(async {
-            let mut lent = self.begin(LEND_LIMIT).await?;
-            let written = write(lent.get(), batch).await;
-            self.finish(lent, written).await
-        })
-        .await
+        let attempt = |looks| {
+            limited(async move {
+                let (statement, bound) = write::begin(batch, looks);
+                let (mut lent, found) = self.begin_with(LEND_LIMIT, statement, bound).await?;
+                let written = write::write(lent.get(), batch, found).await;
+                self.finish(lent, written).await
+            })
+        };
+        self.repeats.write(batch, attempt).await
     }
 
     /// The writer is alone between `begin immediate` and COMMIT: that is the row lock.
@@ -246,8 +265,9 @@ impl Store for SqliteStore {
             let mut lent = self.begin(LEND_LIMIT).await?;
             let written = match load(lent.get(), wanted).await {
                 Ok(facts) => {
+                    // All that it bears on was looked up just now, under the lock.
                     let batch = decide(facts);
-                    write(lent.get(), &batch).await
+                    write::write(lent.get(), &batch, None).await
                 }
                 Err(failure) => Err(failure),
             };
@@ -394,14 +414,6 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// The claims in the table are not those that were loaded.
-#[derive(Debug, thiserror::Error)]
-#[error("{expected} barcode claims were to be changed, {found} were found")]
-struct ClaimsDiffer {
-    expected: usize,
-    found: u64,
-}
-
 /// A claim as a row, both ways.
 #[derive(Serialize, Deserialize)]
 struct ClaimRow {
@@ -430,47 +442,6 @@ impl<'a> ClaimAsk<'a> {
     }
 }
 
-/// What the guarded update compares and sets. Without a lease `fence` and `fence_owner`
-/// are the row's own, which its fence allows as long as its stamp is the loaded one.
-#[derive(Serialize)]
-struct GuardedRow<'a> {
-    work_order: &'a WorkOrderNumber,
-    loaded: Stamp,
-    status: Status,
-    input_quantity: Quantity,
-    output_quantity: Quantity,
-    scrap_quantity: Quantity,
-    seq: Seq,
-    fence: Fence,
-    fence_owner: Option<&'a Owner>,
-    stamp: Stamp,
-    barcode_counted: bool,
-    updated_at: Timestamp,
-}
-
-impl<'a> GuardedRow<'a> {
-    fn of(WorkOrderChange { loaded, tenure, row, .. }: &'a WorkOrderChange) -> Self {
-        let (fence, fence_owner) = match tenure {
-            Some((fence, owner)) => (*fence, Some(owner)),
-            None => (row.fence, row.fence_owner.as_ref()),
-        };
-        Self {
-            work_order: &row.work_order,
-            loaded: *loaded,
-            status: row.status,
-            input_quantity: row.input_quantity,
-            output_quantity: row.output_quantity,
-            scrap_quantity: row.scrap_quantity,
-            seq: row.seq,
-            fence,
-            fence_owner,
-            stamp: row.stamp,
-            barcode_counted: row.barcode_counted,
-            updated_at: row.updated_at,
-        }
-    }
-}
-
 async fn load(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Facts, Failure> {
     let asks = wanted.claims.iter().map(|(key, depth)| ClaimAsk::of(key, *depth));
     let mut bound = Arguments::default();
@@ -494,84 +465,6 @@ async fn load(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Fact
     Ok(facts)
 }
 
-/// The body of the write, within its transaction.
-async fn write(connection: &mut SqliteConnection, batch: &Batch) -> Result<Written, Failure> {
-    let (known, claimed) = found_out(connection, batch).await?;
-    let decided: HashSet<&RequestId> = known.iter().map(|update| &update.request_id).collect();
-    let repeats = batch.unverified.iter().filter(|(request_id, _)| decided.contains(request_id));
-    let blocked: HashSet<&WorkOrderNumber> =
-        repeats.map(|(_, work_order)| work_order).chain(claimed.iter().map(|(key, _)| &key.work_order)).collect();
-    let guarded: Vec<GuardedRow> =
-        batch.changes.iter().filter(|change| !blocked.contains(&change.row.work_order)).map(GuardedRow::of).collect();
-    let passed = match guarded.is_empty() {
-        true => HashSet::new(),
-        false => guard(connection, &guarded).await?,
-    };
-    let changes: Vec<&WorkOrderChange> =
-        batch.changes.iter().filter(|change| passed.contains(&change.row.work_order)).collect();
-
-    // Sorted, so that neighbours in the index are written together.
-    let mut updates: Vec<&Update> = changes.iter().flat_map(|change| &change.updates).map(Arc::as_ref).collect();
-    updates.sort_unstable_by(|a, b| a.request_id.cmp(&b.request_id));
-    change_rows(connection, statements::RECORD, &updates).await?;
-
-    let claims = |pick: fn(&WorkOrderChange) -> &Vec<(ClaimKey, Claim)>| -> Vec<ClaimRow> {
-        changes.iter().flat_map(|change| pick(change)).map(ClaimRow::of).collect()
-    };
-    let delete = claims(|change| &change.claims.delete);
-    let take_over = claims(|change| &change.claims.take_over);
-    let insert = claims(|change| &change.claims.insert);
-    for (statement, rows) in [(statements::DELETE_CLAIMS, delete), (statements::TAKE_OVER_CLAIMS, take_over)] {
-        let found = change_rows(connection, statement, &rows).await?;
-        if found != rows.len() as u64 {
-            // The claims were loaded and the stamp has not changed since, so this is not
-            // ours to explain; nothing is written, and the next load tells what stands.
-            return Err(StoreError::TryAgain(ClaimsDiffer { expected: rows.len(), found }.into()).into());
-        }
-    }
-    change_rows(connection, statements::INSERT_CLAIMS, &insert).await?;
-    Ok(Written { passed, known, claimed })
-}
-
-/// The updates of unverified ids that are decided after all, and the newest standing claims
-/// of unclaimed barcodes, with the updates that made them.
-async fn found_out(
-    connection: &mut SqliteConnection,
-    batch: &Batch,
-) -> Result<(Vec<Arc<Update>>, Vec<(ClaimKey, Claim)>), Failure> {
-    let mut claimed = Vec::new();
-    if !batch.unclaimed.is_empty() {
-        let asks: Vec<ClaimAsk> = batch.unclaimed.iter().map(|key| ClaimAsk::of(key, 1)).collect();
-        let mut bound = Arguments::default();
-        bound.text(&list(&asks));
-        for text in fetch(connection, statements::CLAIMS, bound).await? {
-            claimed.push(rows::read::<ClaimRow>(&text)?.into());
-        }
-    }
-    let unverified = batch.unverified.iter().map(|(request_id, _)| request_id);
-    let makers = claimed.iter().map(|(_, claim): &(ClaimKey, Claim)| &claim.request_id);
-    let ids: Vec<&RequestId> = unverified.chain(makers).collect();
-    if ids.is_empty() {
-        return Ok((Vec::new(), claimed));
-    }
-    let mut bound = Arguments::default();
-    bound.text(&list(&ids));
-    let texts = fetch(connection, statements::UPDATES_BY_ID, bound).await?;
-    let known = texts.iter().map(|text| rows::read(text).map(Arc::new)).collect::<Result<_, _>>()?;
-    Ok((known, claimed))
-}
-
-/// Updates the work orders that may be written, and says which they were.
-async fn guard(
-    connection: &mut SqliteConnection,
-    guarded: &[GuardedRow<'_>],
-) -> Result<HashSet<WorkOrderNumber>, Failure> {
-    let mut bound = Arguments::default();
-    bound.text(&list(&guarded));
-    let passed = fetch(connection, statements::GUARD, bound).await?;
-    Ok(passed.iter().map(|number| rows::read(number)).collect::<Result<_, _>>()?)
-}
-
 /// The body of [`Store::edit`], within its transaction. A refusal writes nothing.
 async fn apply(
     connection: &mut SqliteConnection,
@@ -588,7 +481,7 @@ async fn apply(
         Ok(row) => row,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    change_rows(connection, statements::REPLACE, &[&row]).await?;
+    change(connection, statements::REPLACE, &[&row]).await?;
     Ok(Ok(Edited { row, created: present.is_none() }))
 }
 
@@ -641,68 +534,13 @@ impl Bounds {
     }
 }
 
-/// A list as one JSON text.
-fn list(items: &impl Serialize) -> String {
-    serde_json::to_string(items).expect("rows are plain structs of text, numbers and booleans")
-}
-
-/// The values of one statement, in order.
-#[derive(Default)]
-struct Arguments(SqliteArguments);
-
-impl Arguments {
-    fn text(&mut self, value: &str) {
-        self.maybe(Some(value));
-    }
-
-    fn maybe(&mut self, value: Option<&str>) {
-        sqlx::Arguments::add(&mut self.0, value).expect("text is always encoded");
-    }
-
-    fn number(&mut self, value: i64) {
-        sqlx::Arguments::add(&mut self.0, value).expect("a number is always encoded");
-    }
-
-    fn query(self, statement: &'static str) -> sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments> {
-        sqlx::query_with(statement, self.0)
-    }
-}
-
-/// Runs a statement without values or rows.
-async fn run(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
-    Arguments::default().query(statement).execute(connection).await.map(drop)
-}
-
-/// Runs a statement that gives one JSON text a row.
-async fn fetch(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    bound: Arguments,
-) -> Result<Vec<String>, sqlx::Error> {
-    let rows = bound.query(statement).fetch_all(connection).await?;
-    rows.iter().map(|row| row.try_get(0)).collect()
-}
-
-/// Runs a statement on a list of rows, unless the list is empty, and says how many it changed.
-async fn change_rows(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    rows: &[impl Serialize],
-) -> Result<u64, sqlx::Error> {
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let mut bound = Arguments::default();
-    bound.text(&list(&rows));
-    Ok(bound.query(statement).execute(connection).await?.rows_affected())
-}
-
 #[cfg(test)]
 mod tests {
     use sqlx::Executor as _;
 
     use super::*;
-    use crate::domain::ids::Revision;
+    use crate::domain::ids::{Revision, Stamp};
+    use crate::domain::time::Timestamp;
     use crate::domain::work_order::Plan;
 
     async fn store() -> (SqliteStore, tempfile::TempDir) {

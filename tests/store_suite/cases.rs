@@ -230,9 +230,8 @@ pub async fn pitfall_24_a_known_id_holds_back_its_work_order_and_no_other(store:
     let moved = Request { work_order: numbers[2].clone(), ..known.clone() };
     let requests = [known.clone(), scan(&numbers[0]), scan(&numbers[1]), moved];
     let facts = store.load(&Wanted { request_ids: Vec::new(), ..wanted(&requests) }).await.unwrap();
-    let (_, mut batch) = decided_at(time(0), facts, &[requests[1].clone(), requests[2].clone()], &Tenures::new());
-    let unverified = [&requests[0], &requests[1], &requests[2]];
-    batch.unverified = unverified.iter().map(|r| (r.request_id.clone(), r.work_order.clone())).collect();
+    let (_, mut batch) = decided_at(time(0), facts, &requests[..3], &Tenures::new());
+    batch.unverified = requests[..3].iter().map(|r| (r.request_id.clone(), r.work_order.clone())).collect();
 
     let before = row(&*store, &numbers[0]).await;
     let written = store.write(&batch).await.unwrap();

@@ -22,6 +22,7 @@ pub use connect::{StartError, migrate};
 pub use write::WRITES;
 
 use super::connections::{Connections, Lent};
+use super::repeats::Repeats;
 use super::rows;
 use super::{
     BarcodeQuery, Batch, Edited, Facts, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
@@ -53,6 +54,7 @@ pub struct PostgresStore {
     counting: Connections<PgConnection>,
     others: Connections<PgConnection>,
     monitor: Connections<PgConnection>,
+    repeats: Repeats,
 }
 
 impl PostgresStore {
@@ -66,6 +68,7 @@ impl PostgresStore {
             counting: connect::connections(&options, COUNTING_CONNECTIONS, connect::Plans::Generic),
             others: connect::connections(&options, OTHER_CONNECTIONS, connect::Plans::Custom),
             monitor: connect::connections(&options, MONITOR_CONNECTIONS, connect::Plans::Generic),
+            repeats: Repeats::default(),
         };
         connect::verify(&options).await?;
         Ok(store)
@@ -81,9 +84,13 @@ impl Store for PostgresStore {
     }
 
     async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
-        let mut lent = self.counting.lend(LEND_LIMIT).await?;
-        let written = bounded(write::write(lent.get(), batch)).await;
-        statement_over(lent, written)
+        self.repeats
+            .write(batch, |looks| async move {
+                let mut lent = self.counting.lend(LEND_LIMIT).await?;
+                let written = bounded(write::write(lent.get(), batch, looks)).await;
+                statement_over(lent, written)
+            })
+            .await
     }
 
     async fn write_locked(
@@ -100,7 +107,7 @@ impl Store for PostgresStore {
             let loaded = load(connection, &rest).await?;
             facts.updates = loaded.updates;
             facts.claims = loaded.claims;
-            let written = write::write(connection, &decide(facts)).await?;
+            let written = write::write(connection, &decide(facts), false).await?;
             execute(connection, "commit").await?;
             Ok(written)
         })

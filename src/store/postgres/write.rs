@@ -2,7 +2,8 @@
 //!
 //! One statement, one transaction. The server sets up every part of a statement whenever it
 //! runs it, whether or not there is anything to do for it: a third of what a lone scan costs
-//! there. So there are three lengths of the statement, made of the same parts in `write/`.
+//! there. So there are three lengths of the statement, the usual two with and without
+//! a look for request ids and barcodes, made of the same parts in `write/`.
 //! Arrays are unnested in the select list: in `from`, each would be copied to a store of its
 //! own first, at a tenth of the statement's cost.
 
@@ -25,29 +26,34 @@ macro_rules! statement {
 }
 
 /// For a batch without barcodes.
-const PLAIN: &str = statement!(["known", "no_barcodes", "rows"], ["answer"]);
-/// With barcodes to look up and to claim.
-const CLAIMING: &str = statement!(["known", "barcodes", "rows", "claims"], ["answer", "answer_barcodes"]);
+const PLAIN: &str = statement!(["new", "no_barcodes", "rows"], ["answer"]);
+const PLAIN_LOOKING: &str = statement!(["known", "no_barcodes", "rows"], ["answer"]);
+/// With barcodes to claim.
+const CLAIMING: &str = statement!(["new", "no_barcodes", "rows", "claims"], ["answer"]);
+const CLAIMING_LOOKING: &str = statement!(["known", "barcodes", "rows", "claims"], ["answer", "answer_barcodes"]);
 /// With claims that no longer stand, too.
 const UNBINDING: &str =
     statement!(["known", "barcodes", "rows", "claims", "unbound"], ["answer", "answer_barcodes", "answer_unbound"]);
 
-/// The statements of the guarded write: without barcodes, with barcodes, with unbinds.
-pub const WRITES: [&str; 3] = [PLAIN, CLAIMING, UNBINDING];
+/// The statements of the guarded write: without barcodes, with barcodes, with unbinds; the
+/// first two without and with a look for request ids and barcodes.
+pub const WRITES: [&str; 5] = [PLAIN, PLAIN_LOOKING, CLAIMING, CLAIMING_LOOKING, UNBINDING];
 
-/// Writes a batch.
-pub(super) async fn write(connection: &mut PgConnection, batch: &Batch) -> Result<Written, StoreError> {
+/// Writes a batch; `looks` says whether it looks for what no load has looked up, or leaves it
+/// to the primary keys to refuse it.
+pub(super) async fn write(connection: &mut PgConnection, batch: &Batch, looks: bool) -> Result<Written, StoreError> {
     let mut written = Written::default();
     if batch.changes.is_empty() {
         return Ok(written);
     }
     let claims = rows::claim_changes(batch);
-    let statement = if claims.iter().any(|claim| claim.change != "insert") {
-        UNBINDING
-    } else if !(claims.is_empty() && batch.unclaimed.is_empty()) {
-        CLAIMING
-    } else {
-        PLAIN
+    let barcodes = !(claims.is_empty() && batch.unclaimed.is_empty());
+    let statement = match (barcodes, looks) {
+        _ if claims.iter().any(|claim| claim.change != "insert") => UNBINDING,
+        (false, false) => PLAIN,
+        (false, true) => PLAIN_LOOKING,
+        (true, false) => CLAIMING,
+        (true, true) => CLAIMING_LOOKING,
     };
     let unverified = || batch.unverified.iter();
     let write = sqlx::query_as(statement)
@@ -55,12 +61,15 @@ pub(super) async fn write(connection: &mut PgConnection, batch: &Batch) -> Resul
         .bind(texts(unverified().map(|(_, number)| number.as_str())));
     let write = columns::bind_work_orders(write, batch);
     let mut write = columns::bind_updates(write, batch);
-    if statement != PLAIN {
+    if barcodes {
         write = columns::bind_claims(write, &claims);
+    }
+    if statement == CLAIMING_LOOKING || statement == UNBINDING {
         write = columns::bind_unclaimed(write, batch);
     }
     for (kind, row) in fetch(connection, write).await? {
         match kind.as_str() {
+            "all_passed" => written.passed = batch.changes.iter().map(|c| c.row.work_order.clone()).collect(),
             "passed" => {
                 let number = WorkOrderNumber::parse(&row).map_err(|error| StoreError::Refused(error.into()))?;
                 written.passed.insert(number);

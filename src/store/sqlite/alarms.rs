@@ -12,7 +12,8 @@ use super::super::alarms::{
     Record, Report, Survey, Worked, alarm_rows, sighting_rows,
 };
 use super::super::rows;
-use super::{Arguments, Failure, LEND_LIMIT, SqliteStore, fetch, limited, list};
+use super::calls::{Arguments, fetch, list};
+use super::{Failure, LEND_LIMIT, SqliteStore, limited};
 use crate::domain::alarm::Alarm;
 use crate::domain::outbox::{Line, Message};
 use crate::domain::time::SKEW;

@@ -16,8 +16,9 @@ use super::super::consistency::{
     Progress, RefusedPlace, RepairWanted, Scope, Tail,
 };
 use super::super::{StoreError, rows};
+use super::calls::{Arguments, fetch, list, run};
 use super::consistency_statements as sql;
-use super::{Arguments, Failure, LEND_LIMIT, SqliteStore, errors, fetch, limited, list, run, statements};
+use super::{Failure, LEND_LIMIT, SqliteStore, errors, limited, statements};
 use crate::domain::consistency::{AuditEntry, Check, CheckState, Finding, FindingState, Range};
 use crate::domain::ids::Owner;
 use crate::domain::time::Timestamp;
@@ -344,7 +345,7 @@ async fn all<T: Send + Unpin + for<'r> FromRow<'r, SqliteRow>>(
     statement: &'static str,
     bound: Arguments,
 ) -> Result<Vec<T>, Failure> {
-    Ok(sqlx::query_as_with(statement, bound.0).fetch_all(connection).await?)
+    Ok(bound.query_as(statement).fetch_all(connection).await?)
 }
 
 async fn change(

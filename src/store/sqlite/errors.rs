@@ -48,6 +48,12 @@ pub(super) fn connection_is_good(error: &sqlx::Error) -> bool {
     !points_at_the_disk(error)
 }
 
+/// Whether a ROLLBACK failed because there was no transaction: the one reason that SQLite
+/// gives no code of its own (<https://www.sqlite.org/lang_transaction.html>).
+pub(super) fn nothing_was_begun(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(ERROR)
+}
+
 /// The primary result code of a failure that came from SQLite.
 pub(super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;

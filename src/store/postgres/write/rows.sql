@@ -3,7 +3,7 @@
 -- plan of this statement sorts, hashes or merges what it unnests.
 --
 -- (… in (select …)) is true: kept as a hashed look-up, not turned into a join.
-wanted as materialized (
+wanted as not materialized (
     select *
     from (
         select unnest($3::text[]) as work_order, unnest($4::bigint[]) as loaded, unnest($5::bigint[]) as tenure_fence,
