@@ -147,11 +147,18 @@ fn with_runtime(config: &Config, work: impl AsyncFnOnce(Config) -> Result<ExitCo
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build()?;
     let ended = runtime.block_on(work);
     // A task that still waits for a server that will not answer must not keep the process.
     runtime.shutdown_background();
     Ok(ended)
+}
+
+/// One thread for every two processors. The store needs the others, be it SQLite's own thread
+/// or a PostgreSQL beside the service; and threads beyond the need only wake and rob each other
+/// (bench/README.md, "Threads").
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
 }
 
 /// Runs the demo. It has no log, which would spoil the screen.
