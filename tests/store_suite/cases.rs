@@ -838,6 +838,19 @@ pub async fn many_writers_at_once_count_every_scan_once(store: Shared) {
     }
 }
 
+pub async fn a_batch_longer_than_any_statement_is_written_whole(store: Shared) {
+    let numbers = [work_order(&*store).await, work_order(&*store).await];
+    let mut requests: Vec<Request> = (0..1500).map(|n| scan_of(&numbers[0], &format!("A{n}"))).collect();
+    requests.push(scan(&numbers[1]));
+    count(&*store, &requests).await;
+    assert_eq!(row(&*store, &numbers[0]).await.input_quantity, pieces(1500));
+    for n in [0, 999, 1000, 1499] {
+        assert_eq!(claims(&*store, &numbers[0], &format!("A{n}")).await.len(), 1, "A{n}");
+    }
+    audit(&*store, &numbers[0]).await;
+    audit(&*store, &numbers[1]).await;
+}
+
 pub async fn pitfall_48_a_call_dropped_at_any_await_leaves_nothing_half_done(store: Shared) {
     let number = work_order(&*store).await;
     let mut finished = 0;

@@ -53,6 +53,7 @@ macro_rules! store_suite {
             an_empty_list_of_anything_is_no_error
             pitfall_47_an_id_is_found_among_many
             many_writers_at_once_count_every_scan_once
+            a_batch_longer_than_any_statement_is_written_whole
             pitfall_48_a_call_dropped_at_any_await_leaves_nothing_half_done
             the_epoch_stays_while_the_connection_does
             a_store_at_rest_is_ready
