@@ -18,6 +18,7 @@ use super::super::consistency::{
 use super::super::{StoreError, rows};
 use super::calls::{Arguments, fetch, list, run};
 use super::consistency_statements as sql;
+use super::write::bind_claim;
 use super::{Failure, LEND_LIMIT, SqliteStore, errors, limited, statements};
 use crate::domain::consistency::{AuditEntry, Check, CheckState, Finding, FindingState, Range};
 use crate::domain::ids::Owner;
@@ -452,15 +453,9 @@ async fn mend(connection: &mut SqliteConnection, finding_id: &str, mending: &Men
         bound.number(claim.ordinal);
         change(connection, sql::DELETE_CLAIM, bound).await?;
     }
-    for (key, claim) in mending.claims.insert.iter().chain(&mending.claims.take_over) {
+    for claim in mending.claims.insert.iter().chain(&mending.claims.take_over) {
         let mut bound = Arguments::default();
-        bound.text(key.work_order.as_str());
-        bound.text(key.counter.word());
-        bound.text(&key.step);
-        bound.text(&key.barcode);
-        bound.number(claim.ordinal);
-        bound.text(claim.request_id.as_str());
-        bound.number(claim.quantity.get());
+        bind_claim(&mut bound, claim);
         change(connection, sql::SET_CLAIM, bound).await?;
     }
     let mut bound = Arguments::default();

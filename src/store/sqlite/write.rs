@@ -69,7 +69,8 @@ pub(super) async fn write(
             return Err(StoreError::TryAgain(ClaimsDiffer { expected: rows.len(), found }.into()).into());
         }
     }
-    statements::INSERT_CLAIMS.change(connection, &claims(&changes, |change| &change.insert), bind_claim).await?;
+    let insert = claims(&changes, |change| &change.insert);
+    statements::INSERT_CLAIMS.change(connection, &insert, |bound, claim| bind_claim(bound, claim)).await?;
     written.passed = changes.iter().map(|change| change.row.work_order.clone()).collect();
     Ok(written)
 }
@@ -163,7 +164,7 @@ fn bind_update(bound: &mut Arguments, update: &&Update) {
 }
 
 /// A row of `barcode_claims`, in the order of the statement's columns.
-fn bind_claim(bound: &mut Arguments, (key, claim): &&(ClaimKey, Claim)) {
+pub(super) fn bind_claim(bound: &mut Arguments, (key, claim): &(ClaimKey, Claim)) {
     bound.text(key.work_order.as_str());
     bound.text(key.counter.word());
     bound.text(&key.step);
