@@ -32,7 +32,7 @@ use stage::bent::{Bend, Bent};
 use stage::postgres::{Database, Postgres};
 use stage::{SOON, eventually, unique};
 use tempfile::TempDir;
-use tokio::sync::{Barrier, Notify};
+use tokio::sync::{Barrier, Notify, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 /// A database of either kind, which any number of stores open.
@@ -128,17 +128,21 @@ impl Replica {
     }
 
     async fn count_all(&self, requests: Vec<Request>) -> Vec<Answer> {
-        let mut answers = Vec::new();
-        for receiver in self.intake.submit(requests, &Principal::named("loopback")) {
-            let answer = tokio::time::timeout(SOON, receiver).await.expect("every request is answered in time");
-            answers.push(answer.expect("every request is answered"));
-        }
-        answers
+        received(self.intake.submit(requests, &Principal::named("loopback"))).await
     }
 
     async fn stop(self) {
         self.committer.stop(SOON).await.unwrap();
     }
+}
+
+async fn received(receivers: Vec<oneshot::Receiver<Answer>>) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for receiver in receivers {
+        let answer = tokio::time::timeout(SOON, receiver).await.expect("every request is answered in time");
+        answers.push(answer.expect("every request is answered"));
+    }
+    answers
 }
 
 fn owner() -> Owner {
@@ -204,17 +208,23 @@ struct LyingLease {
     freed: Notify,
 }
 
+impl LyingLease {
+    fn grant(&self, floor: Fence) -> Held {
+        let fence = self.fences.fetch_max(floor.0 + 1, Ordering::AcqRel).max(floor.0 + 1);
+        Held { fence: Fence(fence), until: None }
+    }
+}
+
 #[async_trait]
 impl Lease for LyingLease {
     fn owner(&self) -> &Owner {
         &self.owner
     }
     async fn ensure(&self, asks: &[lease::Ask]) -> Vec<Standing> {
-        let grant = |ask: &lease::Ask| {
-            let fence = self.fences.fetch_max(ask.floor.0 + 1, Ordering::AcqRel).max(ask.floor.0 + 1);
-            Standing::Held(Held { fence: Fence(fence), until: None })
-        };
-        asks.iter().map(grant).collect()
+        asks.iter().map(|ask| Standing::Held(self.grant(ask.floor))).collect()
+    }
+    fn held(&self, _work_order: &WorkOrderNumber) -> Option<Held> {
+        Some(self.grant(Fence(0)))
     }
     async fn settle(&self, _done: &[WorkOrderNumber]) {}
     async fn lost(&self, _work_order: &WorkOrderNumber) {}
@@ -494,7 +504,93 @@ impl Bend for Slow {
     }
 }
 
+/// Writes when it is let, and remembers what.
+struct Gated {
+    open: Semaphore,
+    at_the_gate: AtomicBool,
+    written: Mutex<Vec<Vec<String>>>,
+}
+
+#[async_trait]
+impl Bend for Arc<Gated> {
+    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
+        self.at_the_gate.store(true, Ordering::Release);
+        self.open.acquire().await.unwrap().forget();
+        let ids = batch.changes.iter().flat_map(|change| &change.updates).map(|update| update.request_id.to_string());
+        self.written.lock().unwrap().push(ids.collect());
+        inner.write(batch).await
+    }
+    async fn write_locked(
+        &self,
+        _: &Arc<dyn Store>,
+        _: &Wanted,
+        _: &mut (dyn FnMut(Facts) -> Batch + Send),
+    ) -> Result<Written, StoreError> {
+        panic!("nothing here is to go by the row lock")
+    }
+}
+
+/// A replica that has counted one scan of each of the work orders, whose rows it keeps; the
+/// next write waits at the gate.
+async fn gated(ground: &Ground, numbers: &[WorkOrderNumber]) -> (Replica, Arc<Gated>) {
+    let (open, at_the_gate) = (Semaphore::new(numbers.len()), AtomicBool::new(false));
+    let gate = Arc::new(Gated { open, at_the_gate, written: Mutex::default() });
+    let replica = Replica::local(Arc::new(Bent { inner: ground.store().await, bend: Arc::clone(&gate) }));
+    for number in numbers {
+        counted(&replica.count(scan(number, &unique("k"))).await);
+    }
+    gate.written.lock().unwrap().clear();
+    gate.at_the_gate.store(false, Ordering::Release);
+    (replica, gate)
+}
+
+impl Gated {
+    /// Posts one request after the other: the first is being written, the second decided and
+    /// waiting for its turn, and the third waits when the gate is opened.
+    async fn count(&self, replica: &Replica, [first, second, third]: [Request; 3]) -> Vec<Answer> {
+        let principal = Principal::named("loopback");
+        let post = |request| replica.intake.submit(vec![request], &principal);
+        let mut receivers = post(first);
+        let at_the_gate = async || self.at_the_gate.load(Ordering::Acquire).then_some(());
+        eventually("the first is at the gate", SOON, at_the_gate).await;
+        receivers.extend(post(second));
+        let taken = async || (replica.metrics.queue_depth.get() == 0).then_some(());
+        eventually("a lane has the second", SOON, taken).await;
+        receivers.extend(post(third));
+        self.open.add_permits(3);
+        received(receivers).await
+    }
+}
+
 on_both_stores! {
+    async fn a_batch_that_waited_for_its_turn_takes_in_what_has_come_since(ground: Ground) {
+        let store = ground.store().await;
+        let [a, b, c] = [work_order(&store, "A").await, work_order(&store, "B").await, work_order(&store, "C").await];
+        let (replica, gate) = gated(&ground, &[a.clone(), b.clone(), c.clone()]).await;
+        let answers = gate.count(&replica, [scan(&a, "k1"), scan(&b, "k2"), scan(&c, "k3")]).await;
+        for answer in &answers {
+            counted(answer);
+        }
+        assert_eq!(*gate.written.lock().unwrap(), [vec!["k1"], vec!["k2", "k3"]]);
+        for number in [&a, &b, &c] {
+            assert_audit(&store, number, &[]).await;
+        }
+        replica.stop().await;
+    }
+
+    async fn what_has_come_since_under_an_id_of_the_same_batch_waits_for_the_next(ground: Ground) {
+        let store = ground.store().await;
+        let [a, b, c] = [work_order(&store, "A").await, work_order(&store, "B").await, work_order(&store, "C").await];
+        let (replica, gate) = gated(&ground, &[a.clone(), b.clone(), c.clone()]).await;
+        let answers = gate.count(&replica, [scan(&a, "k1"), scan(&b, "k2"), scan(&c, "k2")]).await;
+        counted(&answers[0]);
+        counted(&answers[1]);
+        assert!(matches!(&answers[2], Answer::KeyReused { differs, .. } if differs == &["work_order"]), "{answers:?}");
+        // Tried for itself, it may find out only by its write.
+        assert_eq!(gate.written.lock().unwrap()[..2], [["k1"], ["k2"]]);
+        replica.stop().await;
+    }
+
     async fn a_request_that_the_store_refuses_for_ever_leaves_the_rest_of_its_batch_counted(ground: Ground) {
         let store = ground.store().await;
         let (a, b) = (work_order(&store, "A").await, work_order(&store, "B").await);

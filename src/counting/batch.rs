@@ -92,6 +92,21 @@ pub(super) struct Decided {
 }
 
 impl Decided {
+    /// Adds what was decided about other work orders, in verdicts that come after these.
+    pub(super) fn extend(&mut self, other: Self) {
+        let Self { verdicts, batch: Batch { changes, unverified, unclaimed } } = other;
+        self.verdicts.extend(verdicts);
+        self.batch.changes.extend(changes);
+        self.batch.changes.sort_unstable_by(|one, other| one.row.work_order.cmp(&other.row.work_order));
+        self.batch.unverified.extend(unverified);
+        self.batch.unclaimed.extend(unclaimed);
+    }
+
+    /// The request ids that it decides.
+    pub(super) fn request_ids(&self) -> impl Iterator<Item = &RequestId> {
+        self.batch.changes.iter().flat_map(|change| &change.updates).map(|update| &update.request_id)
+    }
+
     /// The work orders that were not written because they hold a repeat, or a barcode that
     /// stands counted.
     pub(super) fn blocked_by(&self, written: &Written) -> HashSet<WorkOrderNumber> {

@@ -123,8 +123,7 @@ impl Office {
     }
 
     pub(super) fn note_batch(&self, work: &[Work]) {
-        let requests: usize = work.iter().map(|work| work.waiting.len()).sum();
-        self.metrics.batch_size.observe(f64::from(u32::try_from(requests).unwrap_or(u32::MAX)));
+        self.metrics.batch_size.observe(f64::from(u32::try_from(requests(work)).unwrap_or(u32::MAX)));
     }
 
     /// Runs one call to the store and notes how long it took.
@@ -138,6 +137,11 @@ impl Office {
         self.metrics.store_call(operation, begun.elapsed());
         result
     }
+}
+
+/// How many requests there are in `work`.
+pub(super) fn requests(work: &[Work]) -> usize {
+    work.iter().map(|work| work.waiting.len()).sum()
 }
 
 fn counted(answer: &Answer) -> Option<(RequestId, Arc<Update>)> {

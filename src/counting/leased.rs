@@ -1,7 +1,7 @@
 //! The leased lane: many work orders in one guarded statement, no row held between
 //! round trips.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,13 +11,14 @@ use tokio::task::yield_now;
 
 use super::Unsettled;
 use super::batch::{self, Decided, Unseen, Wish};
-use super::lanes::{Office, Troubles};
+use super::lanes::{Office, Troubles, requests};
 use super::mailbox::{Lane, Next, Work};
 use super::memory::{Generation, SharedMemory};
 use crate::domain::decide::{ClaimKey, Facts};
-use crate::domain::ids::{Fence, Owner, WorkOrderNumber};
+use crate::domain::ids::{Fence, Owner, RequestId, WorkOrderNumber};
 use crate::domain::request::Ask as Asked;
-use crate::domain::work_order::BarcodePolicy;
+use crate::domain::update::Update;
+use crate::domain::work_order::{BarcodePolicy, WorkOrder};
 use crate::lease::{Ask, Health, Held, Standing};
 use crate::store::{StoreError, Written};
 
@@ -75,6 +76,32 @@ pub(super) struct LeasedLane {
 /// The leases of a batch.
 type Tenures = HashMap<WorkOrderNumber, Held>;
 
+/// What a batch is decided on.
+struct Known {
+    facts: Facts,
+    unseen: Unseen,
+    generation: Generation,
+}
+
+/// A batch that is decided and not yet written.
+struct Draft {
+    work: Vec<Work>,
+    tenures: Tenures,
+    decided: Decided,
+    originals: HashMap<RequestId, Arc<Update>>,
+    generation: Generation,
+}
+
+impl Draft {
+    /// Adds other work orders, decided apart.
+    fn extend(&mut self, other: Self) {
+        self.work.extend(other.work);
+        self.tenures.extend(other.tenures);
+        self.decided.extend(other.decided);
+        self.originals.extend(other.originals);
+    }
+}
+
 impl LeasedLane {
     pub(super) fn new(office: Office, Shared { memory, turn }: Shared) -> Self {
         let owner = office.lease.owner().clone();
@@ -89,23 +116,16 @@ impl LeasedLane {
 
     /// Settles one batch: leases, load, decide, write, answer.
     async fn step(&mut self, work: Vec<Work>) {
-        let work = self.office.without_quarantined(work);
-        let mut tenures = Tenures::new();
-        let work = self.lease(work, &Facts::default(), &mut tenures).await;
-        let (mut facts, mut unseen, generation) = self.recall(&work, &tenures);
-        if let Err(error) = self.load(&mut facts, &mut unseen, &work).await {
-            return self.after(&error, work).await;
-        }
-        let work = self.lease_above(work, &facts, &mut tenures).await;
-        if work.is_empty() {
+        let mut draft = match self.draft(work).await {
+            Ok(draft) => draft,
+            Err((error, work)) => return self.after(&error, work).await,
+        };
+        if draft.work.is_empty() {
             return;
         }
-        self.office.note_batch(&work);
-
-        let under = tenures.iter().map(|(number, held)| (number.clone(), (held.fence, self.owner.clone()))).collect();
-        let originals = batch::originals(&facts);
-        let decided = batch::judge(facts, &work, &under, unseen);
-        let written = match self.write(&decided, &tenures).await {
+        let written = self.write(&mut draft).await;
+        let Draft { work, tenures, decided, originals, generation } = draft;
+        let written = match written {
             Some(Ok(written)) => written,
             Some(Err(error)) => return self.after(&error, work).await,
             None => return work.into_iter().for_each(|work| self.office.mailbox.put_back(work, Next::Leased)),
@@ -127,6 +147,57 @@ impl LeasedLane {
             false => Next::RowLocked { stay: AFTER_OVERTAKEN },
         });
         self.office.lease.settle(&all).await;
+    }
+
+    /// Decides a batch: under leases, on what memory and the store know.
+    async fn draft(&mut self, work: Vec<Work>) -> Result<Draft, (StoreError, Vec<Work>)> {
+        let work = self.office.without_quarantined(work);
+        let mut tenures = Tenures::new();
+        let work = self.lease(work, &Facts::default(), &mut tenures).await;
+        let mut known = self.recall(&work, &tenures);
+        if let Err(error) = self.load(&mut known, &work).await {
+            return Err((error, work));
+        }
+        let work = self.lease_above(work, &known.facts, &mut tenures).await;
+        Ok(self.decide(work, tenures, known))
+    }
+
+    /// Adds what has come since, as far as it can be decided from memory alone: a batch that
+    /// waited for its turn is to be no smaller than one that begins now.
+    fn top_up(&self, draft: &mut Draft) {
+        let more = self.office.mailbox.take_more(Lane::Leased, requests(&draft.work));
+        if more.is_empty() {
+            return;
+        }
+        let decided: HashSet<&RequestId> = draft.decided.request_ids().collect();
+        let (mut taken, mut tenures) = (Vec::with_capacity(more.len()), Tenures::new());
+        for work in self.office.without_quarantined(more) {
+            // One statement can't have a request id twice.
+            let again = work.waiting.iter().any(|waiting| decided.contains(&waiting.request.request_id));
+            let held = self.office.lease.held(&work.number).filter(|held| !again && self.is_at_hand(&work, held));
+            match held {
+                Some(held) => {
+                    tenures.insert(work.number.clone(), held);
+                    taken.push(work);
+                }
+                None => self.office.mailbox.put_back(work, Next::Leased),
+            }
+        }
+        let known = self.recall(&taken, &tenures);
+        draft.extend(self.decide(taken, tenures, known));
+    }
+
+    fn decide(&self, work: Vec<Work>, tenures: Tenures, known: Known) -> Draft {
+        let Known { facts, unseen, generation } = known;
+        let under = tenures.iter().map(|(number, held)| (number.clone(), (held.fence, self.owner.clone()))).collect();
+        let originals = batch::originals(&facts);
+        let decided = batch::judge(facts, &work, &under, unseen);
+        Draft { work, tenures, decided, originals, generation }
+    }
+
+    /// Whether memory has all that has to be loaded about a work order's requests.
+    fn is_at_hand(&self, work: &Work, held: &Held) -> bool {
+        self.memory.open().row(&work.number, held.fence).is_some_and(|row| !wants_claims(row, work))
     }
 
     /// The work whose lease is held; the rest goes its own way. A lease that `facts`
@@ -188,7 +259,7 @@ impl LeasedLane {
     }
 
     /// What memory knows about a batch, and what nobody has looked up.
-    fn recall(&self, work: &[Work], tenures: &Tenures) -> (Facts, Unseen, Generation) {
+    fn recall(&self, work: &[Work], tenures: &Tenures) -> Known {
         let mut memory = self.memory.open();
         let generation = memory.see_epoch(self.office.store.epoch());
         let (mut facts, mut unseen) = (Facts::default(), Unseen::default());
@@ -216,24 +287,24 @@ impl LeasedLane {
                 }
             }
         }
-        (facts, unseen, generation)
+        Known { facts, unseen, generation }
     }
 
     /// Loads what memory does not know and the write can't look up itself: all about a work
     /// order that is not kept (one that there is not is never told from memory), and the
     /// barcodes of which more is wanted than whether they stand counted.
-    async fn load(&self, facts: &mut Facts, unseen: &mut Unseen, work: &[Work]) -> Result<(), StoreError> {
+    async fn load(&self, known: &mut Known, work: &[Work]) -> Result<(), StoreError> {
+        let Known { facts, unseen, .. } = known;
         let mut wish = Wish::default();
         for work in work {
             let kept = facts.work_orders.get(&work.number);
             if kept.is_none() {
                 wish.work_order(&work.number);
             }
-            let barcodes_too = kept.is_none_or(|row| row.plan.barcode_policy != BarcodePolicy::Once)
-                || work.waiting.iter().any(|waiting| matches!(waiting.request.ask, Asked::Unbind { .. }));
+            let claims_too = kept.is_none_or(|row| wants_claims(row, work));
             for waiting in &work.waiting {
                 let known = facts.updates.contains_key(&waiting.request.request_id);
-                if !known && (kept.is_none() || barcodes_too && waiting.request.barcode().is_some()) {
+                if !known && (kept.is_none() || claims_too && waiting.request.barcode().is_some()) {
                     wish.request(waiting);
                 }
             }
@@ -255,16 +326,20 @@ impl LeasedLane {
     }
 
     /// Writes what was decided, in turn; `None` where a lease has run out before it could begin.
-    async fn write(&self, decided: &Decided, tenures: &Tenures) -> Option<Result<Written, StoreError>> {
-        if decided.batch.changes.is_empty() {
+    async fn write(&self, draft: &mut Draft) -> Option<Result<Written, StoreError>> {
+        if draft.decided.batch.changes.is_empty() {
+            self.office.note_batch(&draft.work);
             return Some(Ok(Written::default()));
         }
         let turn = self.turn.take().await;
+        self.top_up(draft);
+        self.office.note_batch(&draft.work);
+        let Draft { tenures, decided: Decided { batch, .. }, .. } = &*draft;
         let in_force = |number| tenures.get(number).is_some_and(Held::in_force);
-        if !decided.batch.changes.iter().all(|change| in_force(&change.row.work_order)) {
+        if !batch.changes.iter().all(|change| in_force(&change.row.work_order)) {
             return None;
         }
-        let written = self.office.timed("write", self.office.store.write(&decided.batch)).await;
+        let written = self.office.timed("write", self.office.store.write(batch)).await;
         self.turn.pass_on(turn).await;
         if written.is_ok() {
             self.memory.open().store_answered();
@@ -319,4 +394,11 @@ impl LeasedLane {
         work.busy_since = None;
         self.office.mailbox.put_back(work, Next::RowLocked { stay });
     }
+}
+
+/// Whether more is wanted of the barcodes in `work` than that they stand counted or not, which
+/// the guarded write finds out itself.
+fn wants_claims(row: &WorkOrder, work: &Work) -> bool {
+    row.plan.barcode_policy != BarcodePolicy::Once
+        || work.waiting.iter().any(|waiting| matches!(waiting.request.ask, Asked::Unbind { .. }))
 }

@@ -173,11 +173,11 @@ struct Ring {
 }
 
 impl Ring {
-    /// Whether to begin a batch now: when none is under way, or when as much waits as is under
-    /// way, to be decided while the other is written. Earlier, it would only be small, and every
-    /// statement has its price.
+    /// Whether to begin a batch now: when none is under way, or when half as much waits as is
+    /// under way, to be decided while the other is written. Later, there would be too much left
+    /// to decide when its turn comes; what comes after it has begun is added then.
     fn is_due(&self) -> bool {
-        self.ready > 0 && self.ready >= self.under_way
+        self.ready > 0 && 2 * self.ready >= self.under_way
     }
 }
 
@@ -308,67 +308,85 @@ impl Mailbox {
         }
     }
 
+    /// Takes more for a batch that has so many requests already, however few wait.
+    pub(super) fn take_more(&self, lane: Lane, requests: usize) -> Vec<Work> {
+        let now = Instant::now();
+        let room = self.settings.batch.saturating_sub(requests);
+        let taken = self.take_up_to(&mut self.state(), lane, room, now);
+        self.note_waits(&taken, now);
+        taken
+    }
+
     fn take_now(&self, lane: Lane) -> (Vec<Work>, Option<Instant>) {
         let now = Instant::now();
-        let mut taken: Vec<Work> = Vec::new();
-        let next = {
+        let (taken, next) = {
             let mut state = self.state();
             state.unpark(|until| until <= now);
-            let turn = match state.ring(lane).is_due() {
-                true => std::mem::take(&mut state.ring(lane).turn),
-                false => VecDeque::new(),
+            let taken = match state.ring(lane).is_due() {
+                true => self.take_up_to(&mut state, lane, self.settings.batch, now),
+                false => Vec::new(),
             };
-            let share = (self.settings.batch / turn.len().max(1)).max(1);
-            let mut room = self.settings.batch;
-            let mut rest = Vec::new();
-            for number in turn {
-                if room == 0 {
-                    rest.push(number);
-                    continue;
-                }
-                // A lone work order gets all the room there is; many get equal shares.
-                let mut got = Vec::new();
-                let State { queues, waiting: depth, leased, row_locked, .. } = &mut *state;
-                let ring = match lane {
-                    Lane::Leased => leased,
-                    Lane::RowLocked => row_locked,
-                };
-                let queue = queues.get_mut(&number).expect("an enrolled work order has a queue");
-                ring.ready -= queue.waiting.len();
-                while got.len() < share.min(room)
-                    && let Some(waiting) = queue.waiting.pop_front()
-                {
-                    *depth -= 1;
-                    match waiting.stopped(now, self.settings.answer_within) {
-                        None => got.push(waiting),
-                        // In order, so that it stops the later ones of its chain.
-                        Some(why) => waiting.answer(Answer::Unsettled(why)),
-                    }
-                }
-                room -= got.len();
-                if got.is_empty() {
-                    // All that waited was answered.
-                    queues.remove(&number);
-                    continue;
-                }
-                queue.place = Place::Out(lane, got.len());
-                ring.under_way += got.len();
-                taken.push(Work {
-                    number,
-                    waiting: got,
-                    lost_under: queue.lost_under.take(),
-                    busy_since: queue.busy_since.take(),
-                });
-            }
-            state.ring(lane).turn.extend(rest);
             self.call_lanes(&state);
-            self.note_depth(&state);
-            state.parked.values().min().copied()
+            (taken, state.parked.values().min().copied())
         };
+        self.note_waits(&taken, now);
+        (taken, next)
+    }
+
+    /// Takes up to `room` requests, every work order in turn getting an equal share.
+    fn take_up_to(&self, state: &mut State, lane: Lane, mut room: usize, now: Instant) -> Vec<Work> {
+        let mut taken: Vec<Work> = Vec::new();
+        let turn = std::mem::take(&mut state.ring(lane).turn);
+        let share = (room / turn.len().max(1)).max(1);
+        let mut rest = Vec::new();
+        for number in turn {
+            if room == 0 {
+                rest.push(number);
+                continue;
+            }
+            // A lone work order gets all the room there is; many get equal shares.
+            let mut got = Vec::new();
+            let State { queues, waiting: depth, leased, row_locked, .. } = &mut *state;
+            let ring = match lane {
+                Lane::Leased => leased,
+                Lane::RowLocked => row_locked,
+            };
+            let queue = queues.get_mut(&number).expect("an enrolled work order has a queue");
+            ring.ready -= queue.waiting.len();
+            while got.len() < share.min(room)
+                && let Some(waiting) = queue.waiting.pop_front()
+            {
+                *depth -= 1;
+                match waiting.stopped(now, self.settings.answer_within) {
+                    None => got.push(waiting),
+                    // In order, so that it stops the later ones of its chain.
+                    Some(why) => waiting.answer(Answer::Unsettled(why)),
+                }
+            }
+            room -= got.len();
+            if got.is_empty() {
+                // All that waited was answered.
+                queues.remove(&number);
+                continue;
+            }
+            queue.place = Place::Out(lane, got.len());
+            ring.under_way += got.len();
+            taken.push(Work {
+                number,
+                waiting: got,
+                lost_under: queue.lost_under.take(),
+                busy_since: queue.busy_since.take(),
+            });
+        }
+        state.ring(lane).turn.extend(rest);
+        self.note_depth(state);
+        taken
+    }
+
+    fn note_waits(&self, taken: &[Work], now: Instant) {
         for waiting in taken.iter().flat_map(|work| &work.waiting) {
             self.metrics.queue_wait.observe(now.duration_since(waiting.since).as_secs_f64());
         }
-        (taken, next)
     }
 
     /// The work order's requests are answered; what came meanwhile may be taken.
@@ -545,21 +563,37 @@ mod tests {
     }
 
     #[test]
-    fn a_second_batch_begins_once_as_much_waits_as_is_under_way() {
+    fn a_second_batch_begins_once_half_as_much_waits_as_is_under_way() {
         let mailbox = Mailbox::new(Settings::default(), Arc::new(Metrics::new()));
-        post(&mailbox, &["A", "B"]);
-        assert_eq!(take(&mailbox), names(&["A", "B"]), "nothing is under way: at once");
-        post(&mailbox, &["C"]);
+        post(&mailbox, &["A", "B", "C", "D"]);
+        assert_eq!(take(&mailbox), names(&["A", "B", "C", "D"]), "nothing is under way: at once");
+        post(&mailbox, &["E"]);
         assert_eq!(take(&mailbox), names(&[]), "one would be a small batch");
         post(&mailbox, &["A", "A"]);
         assert_eq!(take(&mailbox), names(&[]), "what is in a lane's hands can't be taken again");
-        post(&mailbox, &["D"]);
-        assert_eq!(take(&mailbox), names(&["C", "D"]));
-        post(&mailbox, &["E"]);
-        for done in names(&["A", "B", "C", "D"]) {
+        post(&mailbox, &["F"]);
+        assert_eq!(take(&mailbox), names(&["E", "F"]));
+        post(&mailbox, &["G"]);
+        for done in names(&["A", "B", "C", "D", "E", "F"]) {
             mailbox.done(&done);
         }
-        assert_eq!(take(&mailbox), names(&["E", "A"]), "nothing is under way any more");
+        assert_eq!(take(&mailbox), names(&["G", "A"]), "nothing is under way any more");
+    }
+
+    #[test]
+    fn more_is_taken_for_a_batch_however_little_waits_as_far_as_there_is_room() {
+        let settings = Settings { batch: 4, ..Settings::default() };
+        let mailbox = Mailbox::new(settings, Arc::new(Metrics::new()));
+        let more = |requests| -> Vec<WorkOrderNumber> {
+            mailbox.take_more(Lane::Leased, requests).into_iter().map(|work| work.number).collect()
+        };
+        post(&mailbox, &["A", "B", "C"]);
+        assert_eq!(take(&mailbox), names(&["A", "B", "C"]));
+        post(&mailbox, &["D", "E", "A"]);
+        assert_eq!(more(4), names(&[]));
+        assert_eq!(more(3), names(&["D"]));
+        assert_eq!(more(3), names(&["E"]), "but for what is in a lane's hands");
+        assert_eq!(more(3), names(&[]));
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub trait Lease: Send + Sync + 'static {
     /// time limit of one call.
     async fn ensure(&self, asks: &[Ask]) -> Vec<Standing>;
 
+    /// The lease of a work order that is held and in force, from memory: nobody is asked. It
+    /// counts as being worked on from here, as with [`Lease::ensure`].
+    fn held(&self, work_order: &WorkOrderNumber) -> Option<Held>;
+
     /// To be called after every batch with all work orders that it was given a lease of,
     /// written or not: hands over those that another replica has asked for, and gives up
     /// those held for longest. Until then they count as being worked on.

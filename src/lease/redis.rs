@@ -28,7 +28,7 @@ use self::held::{Found, Granted, Name, Table, Timing};
 pub use self::place::BadUrl;
 use self::place::Place;
 use super::breaker::{Breaker, Turn};
-use super::{Ask, Health, Lease, Standing, Unreachable, View};
+use super::{Ask, Health, Held, Lease, Standing, Unreachable, View};
 use crate::domain::ids::{Fence, Owner, WorkOrderNumber};
 use crate::telemetry::Metrics;
 
@@ -140,6 +140,10 @@ impl Lease for RedisLease {
 
     async fn ensure(&self, asks: &[Ask]) -> Vec<Standing> {
         self.core.ensure(asks).await
+    }
+
+    fn held(&self, work_order: &WorkOrderNumber) -> Option<Held> {
+        self.core.table().held(work_order, Instant::now())
     }
 
     async fn settle(&self, done: &[WorkOrderNumber]) {

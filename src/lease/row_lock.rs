@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::{Ask, Health, Lease, Standing, Unreachable, View};
+use super::{Ask, Health, Held, Lease, Standing, Unreachable, View};
 use crate::domain::ids::{Owner, WorkOrderNumber};
 
 /// Grants nothing: the rows alone order the work.
@@ -29,6 +29,10 @@ impl Lease for RowsAlone {
 
     async fn ensure(&self, asks: &[Ask]) -> Vec<Standing> {
         vec![Standing::RowLock; asks.len()]
+    }
+
+    fn held(&self, _work_order: &WorkOrderNumber) -> Option<Held> {
+        None
     }
 
     async fn settle(&self, _done: &[WorkOrderNumber]) {}

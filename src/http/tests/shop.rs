@@ -14,7 +14,7 @@ use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
 use crate::domain::update::Update;
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
-use crate::lease::{Ask, Health, Lease, Standing, Unreachable, View};
+use crate::lease::{Ask, Health, Held, Lease, Standing, Unreachable, View};
 use crate::store::{
     BarcodeQuery, Batch, Edited, Place, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
 };
@@ -312,6 +312,10 @@ impl Lease for Shop {
     }
 
     async fn ensure(&self, _: &[Ask]) -> Vec<Standing> {
+        unreachable!("HTTP asks for no lease")
+    }
+
+    fn held(&self, _: &WorkOrderNumber) -> Option<Held> {
         unreachable!("HTTP asks for no lease")
     }
 

@@ -85,6 +85,15 @@ struct Entry {
     working: bool,
 }
 
+impl Entry {
+    /// Marks it as being worked on.
+    fn taken_up(&mut self, now: Instant) -> Held {
+        self.used = now;
+        self.working = true;
+        Held { fence: self.fence, until: Some(self.until) }
+    }
+}
+
 /// What memory says to an ask.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
@@ -142,9 +151,7 @@ impl Table {
     pub fn find(&mut self, ask: &Ask, now: Instant) -> Found {
         if let Some(entry) = self.leases.get_mut(&ask.work_order) {
             if now < entry.until && entry.fence > ask.floor {
-                entry.used = now;
-                entry.working = true;
-                return Found::Held(Held { fence: entry.fence, until: Some(entry.until) });
+                return Found::Held(entry.taken_up(now));
             }
             let ran_out = now >= entry.until && now < entry.hold_ends;
             self.leases.remove(&ask.work_order);
@@ -152,6 +159,12 @@ impl Table {
         }
         let stands = self.busy.get(&ask.work_order).is_some_and(|since| now < *since + BUSY_STANDS);
         if stands { Found::Busy } else { Found::Missing }
+    }
+
+    /// A lease that is held and in force; it counts as being worked on from here.
+    pub fn held(&mut self, work_order: &WorkOrderNumber, now: Instant) -> Option<Held> {
+        let entry = self.leases.get_mut(work_order).filter(|entry| now < entry.until)?;
+        Some(entry.taken_up(now))
     }
 
     /// A grant asked for at `sent` has come at `now`. One that has run out on its way is none.
@@ -185,9 +198,7 @@ impl Table {
         if entry.fence < fence {
             *entry = Entry { fence, until, hold_ends, renew_at: sent + self.timing.renew_after(), ..*entry };
         }
-        entry.used = now;
-        entry.working = true;
-        Granted::Held(Held { fence: entry.fence, until: Some(entry.until) })
+        Granted::Held(entry.taken_up(now))
     }
 
     /// Another replica held, as an answer says that was asked for at `sent` and came at `now`.
@@ -396,6 +407,19 @@ mod tests {
             let found = holding(t).find(&ask("A", floor), t);
             assert_eq!(matches!(found, Found::Held(_)), held, "floor {floor}: {found:?}");
         }
+    }
+
+    #[test]
+    fn what_is_held_is_known_without_an_ask_while_it_is_in_force_and_worked_on_from_then() {
+        let t = Instant::now();
+        let mut table = holding(t);
+        assert_eq!(table.held(&number("B"), t), None);
+        assert_eq!(table.settle(&[number("A")], t), []);
+        let until = t + 10 * S - S / 2;
+        assert_eq!(table.held(&number("A"), t + S), Some(Held { fence: Fence(7), until: Some(until) }));
+        assert!(!table.hear_asked(number("A"), t + S), "it is being worked on");
+        assert_eq!(table.due(t + S + S / 2).release, [], "nor is it idle");
+        assert_eq!(table.held(&number("A"), until), None);
     }
 
     #[test]
