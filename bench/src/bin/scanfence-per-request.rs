@@ -4,7 +4,7 @@
 //! Right means: the lock has an owner and a time to live and only its owner releases
 //! it; a row lock, the unique request id and the unique barcode claim make the count
 //! right even without it; statements are prepared, connections pooled, and nothing is held
-//! but while it is needed. Tables: `bench/pgbench/schema.sql`.
+//! but while it is needed. It writes the row that Scanfence writes, in Scanfence's tables.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -56,6 +56,7 @@ struct Scan {
     barcode: Option<String>,
     #[serde(default)]
     step: String,
+    station: Option<String>,
     terminal: Option<String>,
     operator: Option<String>,
 }
@@ -168,8 +169,13 @@ async fn count(database: &PgPool, work_order: &str, request_id: &str, scan: &Sca
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let after = before + scan.quantity;
     let logged = sqlx::query(
-        "insert into update_log (request_id, work_order, seq, counter, delta, before, after, barcode, step, terminal, operator)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (request_id) do nothing",
+        "insert into update_log (
+             request_id, work_order, seq, counter, action, quantity, delta, before, after, barcode, barcode_canonical,
+             step, step_canonical, station, terminal, operator, fence, work_order_status, remaining, recorded_at,
+             recorded_by, outcome, rendering)
+         values ($1, $2, $3, $4, 'scan', $5, $5, $6, $7, $8, $8, $9, $9, $10, $11, $12, 0, 'in_progress', $13, now(),
+             'per-request', 'counted', 1)
+         on conflict (request_id) do nothing",
     )
     .bind(request_id)
     .bind(work_order)
@@ -180,8 +186,10 @@ async fn count(database: &PgPool, work_order: &str, request_id: &str, scan: &Sca
     .bind(after)
     .bind(&scan.barcode)
     .bind(&scan.step)
+    .bind(&scan.station)
     .bind(&scan.terminal)
     .bind(&scan.operator)
+    .bind(planned - after)
     .execute(&mut *transaction)
     .await?;
     if logged.rows_affected() == 0 {
@@ -192,14 +200,15 @@ async fn count(database: &PgPool, work_order: &str, request_id: &str, scan: &Sca
     }
     if let Some(barcode) = &scan.barcode {
         let claimed = sqlx::query(
-            "insert into barcode_claims (work_order, counter, step, barcode, request_id)
-             values ($1, $2, $3, $4, $5) on conflict do nothing",
+            "insert into barcode_claims (work_order, counter, step, barcode, ordinal, request_id, quantity)
+             values ($1, $2, $3, $4, 1, $5, $6) on conflict do nothing",
         )
         .bind(work_order)
         .bind(&scan.counter)
         .bind(&scan.step)
         .bind(barcode)
         .bind(request_id)
+        .bind(scan.quantity)
         .execute(&mut *transaction)
         .await?;
         if claimed.rows_affected() == 0 {
@@ -207,13 +216,15 @@ async fn count(database: &PgPool, work_order: &str, request_id: &str, scan: &Sca
         }
     }
     sqlx::query(match scan.counter.as_str() {
-        "input" => "update work_orders set input_quantity = $2, seq = $3, updated_at = now() where work_order = $1",
-        "output" => "update work_orders set output_quantity = $2, seq = $3, updated_at = now() where work_order = $1",
-        _ => "update work_orders set scrap_quantity = $2, seq = $3, updated_at = now() where work_order = $1",
+        "input" => "update work_orders set input_quantity = $2, seq = $3, status = 'in_progress', stamp = $4, barcode_counted = barcode_counted or $5, updated_at = now() where work_order = $1",
+        "output" => "update work_orders set output_quantity = $2, seq = $3, status = 'in_progress', stamp = $4, barcode_counted = barcode_counted or $5, updated_at = now() where work_order = $1",
+        _ => "update work_orders set scrap_quantity = $2, seq = $3, status = 'in_progress', stamp = $4, barcode_counted = barcode_counted or $5, updated_at = now() where work_order = $1",
     })
     .bind(work_order)
     .bind(after)
     .bind(seq + 1)
+    .bind(rand::random::<i64>())
+    .bind(scan.barcode.is_some())
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
@@ -230,7 +241,7 @@ async fn replay(
     let row = sqlx::query(
         "select seq, before from update_log
          where request_id = $1 and work_order = $2 and counter = $3 and delta = $4 and step = $5
-           and (barcode, terminal, operator) is not distinct from ($6, $7, $8)",
+           and (barcode, station, terminal, operator) is not distinct from ($6, $7, $8, $9)",
     )
     .bind(request_id)
     .bind(work_order)
@@ -238,6 +249,7 @@ async fn replay(
     .bind(scan.quantity)
     .bind(&scan.step)
     .bind(&scan.barcode)
+    .bind(&scan.station)
     .bind(&scan.terminal)
     .bind(&scan.operator)
     .fetch_optional(database)
@@ -250,7 +262,7 @@ fn update(work_order: &str, request_id: &str, seq: i64, before: i64, scan: &Scan
     json!({
         "request_id": request_id, "work_order": work_order, "seq": seq, "counter": scan.counter,
         "delta": scan.quantity, "before": before, "after": before + scan.quantity, "barcode": scan.barcode,
-        "step": scan.step, "terminal": scan.terminal, "operator": scan.operator, "outcome": "counted",
+        "step": scan.step, "station": scan.station, "terminal": scan.terminal, "operator": scan.operator, "outcome": "counted",
     })
 }
 
@@ -260,13 +272,17 @@ async fn create(
     Json(new): Json<NewWorkOrder>,
 ) -> Result<StatusCode, Refusal> {
     sqlx::query(
-        "insert into work_orders (work_order, planned_quantity, over_plan_allowance) values ($1, $2, $3)
+        "insert into work_orders (
+             work_order, planned_quantity, over_plan_allowance, barcode_policy, status, input_quantity, output_quantity,
+             scrap_quantity, seq, fence, stamp, revision, barcode_counted, created_at, updated_at)
+         values ($1, $2, $3, 'once', 'pending', 0, 0, 0, 0, 0, $4, $4, false, now(), now())
          on conflict (work_order) do update
          set planned_quantity = excluded.planned_quantity, over_plan_allowance = excluded.over_plan_allowance",
     )
     .bind(work_order)
     .bind(new.planned_quantity)
     .bind(new.over_plan_allowance)
+    .bind(rand::random::<i64>())
     .execute(&service.database)
     .await?;
     Ok(StatusCode::CREATED)

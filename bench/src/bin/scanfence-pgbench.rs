@@ -26,7 +26,7 @@ struct Args {
     /// The script; it knows the variable work_orders
     #[arg(long)]
     script: PathBuf,
-    /// A database with bench/pgbench/schema.sql in it; its work orders are made here
+    /// A database with the script's tables and work orders
     #[arg(long, env = "DATABASE_URL")]
     database_url: String,
     /// An empty folder for pgbench's logs
@@ -50,7 +50,7 @@ struct Args {
     /// After the first stretch, a second at this share of the rate found
     #[arg(long)]
     then_share: Option<f64>,
-    /// Work orders to count for
+    /// The work orders W1, W2, … to count for
     #[arg(long)]
     work_orders: i32,
     /// A process to account for, as name=pid; its children count as it
@@ -66,10 +66,6 @@ const MARGIN: Duration = Duration::from_secs(2);
 async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let mut database = PgConnection::connect(&args.database_url).await?;
-    sqlx::query("insert into work_orders (work_order, planned_quantity) select 'W' || n, 1000000000 from generate_series(1, $1) n")
-        .bind(args.work_orders)
-        .execute(&mut database)
-        .await?;
     // As autovacuum would have it before long; the other rivals have a minute less to wait for it.
     sqlx::query("analyze").execute(&mut database).await?;
     let connecting = time_to_connect(&args)?;

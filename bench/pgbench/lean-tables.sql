@@ -1,4 +1,4 @@
--- The columns that counting once can't do without, the same for every PostgreSQL rival.
+-- Only the columns that counting once can't do without, and the work orders of lean.sql.
 -- Storage as in Scanfence's own migrations: half-empty pages keep each update on its page.
 create table work_orders (
     work_order          text collate "C" primary key,
@@ -27,11 +27,5 @@ create table update_log (
     unique (work_order, seq)
 ) with (autovacuum_vacuum_insert_scale_factor = 0.05);
 
-create table barcode_claims (
-    work_order          text collate "C" not null,
-    counter             text collate "C" not null,
-    step                text collate "C" not null,
-    barcode             text collate "C" not null,
-    request_id          text collate "C" not null,
-    primary key (work_order, counter, step, barcode)
-);
+insert into work_orders (work_order, planned_quantity)
+select 'W' || number, 1000000000 from generate_series(1, :work_orders) number;
