@@ -170,7 +170,7 @@ impl LeasedLane {
             return;
         }
         let decided: HashSet<&RequestId> = draft.decided.request_ids().collect();
-        let (mut taken, mut tenures) = (Vec::with_capacity(more.len()), Tenures::new());
+        let (mut taken, mut rest, mut tenures) = (Vec::with_capacity(more.len()), Vec::new(), Tenures::new());
         for work in self.office.without_quarantined(more) {
             // One statement can't have a request id twice.
             let again = work.waiting.iter().any(|waiting| decided.contains(&waiting.request.request_id));
@@ -180,8 +180,11 @@ impl LeasedLane {
                     tenures.insert(work.number.clone(), held);
                     taken.push(work);
                 }
-                None => self.office.mailbox.put_back(work, Next::Leased),
+                None => rest.push(work),
             }
+        }
+        if !rest.is_empty() {
+            self.office.mailbox.put_back_more(rest);
         }
         let known = self.recall(&taken, &tenures);
         draft.extend(self.decide(taken, tenures, known));

@@ -317,6 +317,15 @@ impl Mailbox {
         taken
     }
 
+    /// Puts back what was taken by [`Mailbox::take_more`] and did not fit. The lane that does
+    /// this goes on with its batch, so another one is called.
+    pub(super) fn put_back_more(&self, work: Vec<Work>) {
+        for work in work {
+            self.put_back(work, Next::Leased);
+        }
+        self.call_lanes(&self.state());
+    }
+
     fn take_now(&self, lane: Lane) -> (Vec<Work>, Option<Instant>) {
         let now = Instant::now();
         let (taken, next) = {
@@ -594,6 +603,24 @@ mod tests {
         assert_eq!(more(3), names(&["D"]));
         assert_eq!(more(3), names(&["E"]), "but for what is in a lane's hands");
         assert_eq!(more(3), names(&[]));
+    }
+
+    #[tokio::test]
+    async fn an_idle_lane_is_called_for_what_another_took_and_put_back() {
+        let mailbox = Arc::new(Mailbox::new(Settings::default(), Arc::new(Metrics::new())));
+        post(&mailbox, &["A"]);
+        assert_eq!(take(&mailbox), names(&["A"]));
+        let idle = tokio::spawn({
+            let mailbox = Arc::clone(&mailbox);
+            async move { mailbox.take(Lane::Leased).await }
+        });
+        tokio::task::yield_now().await;
+        post(&mailbox, &["B"]);
+        let taken = mailbox.take_more(Lane::Leased, 1);
+        tokio::task::yield_now().await;
+        mailbox.put_back_more(taken);
+        let got = tokio::time::timeout(Duration::from_secs(10), idle).await.expect("it is called").expect("no panic");
+        assert_eq!(got.map(|work| work.len()), Some(1));
     }
 
     #[test]
