@@ -7,7 +7,7 @@
 mod stage;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -509,6 +509,8 @@ struct Gated {
     open: Semaphore,
     at_the_gate: AtomicBool,
     written: Mutex<Vec<Vec<String>>>,
+    /// New connections that the store has made besides its own.
+    connections: AtomicU64,
 }
 
 #[async_trait]
@@ -528,13 +530,16 @@ impl Bend for Arc<Gated> {
     ) -> Result<Written, StoreError> {
         panic!("nothing here is to go by the row lock")
     }
+    fn epoch(&self, inner: &Arc<dyn Store>) -> u64 {
+        inner.epoch() + self.connections.load(Ordering::Acquire)
+    }
 }
 
 /// A replica that has counted one scan of each of the work orders, whose rows it keeps; the
 /// next write waits at the gate.
 async fn gated(ground: &Ground, numbers: &[WorkOrderNumber]) -> (Replica, Arc<Gated>) {
     let (open, at_the_gate) = (Semaphore::new(numbers.len()), AtomicBool::new(false));
-    let gate = Arc::new(Gated { open, at_the_gate, written: Mutex::default() });
+    let gate = Arc::new(Gated { open, at_the_gate, written: Mutex::default(), connections: AtomicU64::new(0) });
     let replica = Replica::local(Arc::new(Bent { inner: ground.store().await, bend: Arc::clone(&gate) }));
     for number in numbers {
         counted(&replica.count(scan(number, &unique("k"))).await);
@@ -547,7 +552,8 @@ async fn gated(ground: &Ground, numbers: &[WorkOrderNumber]) -> (Replica, Arc<Ga
 impl Gated {
     /// Posts one request after the other: the first is being written, the second decided and
     /// waiting for its turn, and the third waits when the gate is opened.
-    async fn count(&self, replica: &Replica, [first, second, third]: [Request; 3]) -> Vec<Answer> {
+    /// Meanwhile the store makes so many new connections.
+    async fn count(&self, replica: &Replica, [first, second, third]: [Request; 3], connections: u64) -> Vec<Answer> {
         let principal = Principal::named("loopback");
         let post = |request| replica.intake.submit(vec![request], &principal);
         let mut receivers = post(first);
@@ -557,6 +563,7 @@ impl Gated {
         let taken = async || (replica.metrics.queue_depth.get() == 0).then_some(());
         eventually("a lane has the second", SOON, taken).await;
         receivers.extend(post(third));
+        self.connections.fetch_add(connections, Ordering::AcqRel);
         self.open.add_permits(3);
         received(receivers).await
     }
@@ -567,7 +574,7 @@ on_both_stores! {
         let store = ground.store().await;
         let [a, b, c] = [work_order(&store, "A").await, work_order(&store, "B").await, work_order(&store, "C").await];
         let (replica, gate) = gated(&ground, &[a.clone(), b.clone(), c.clone()]).await;
-        let answers = gate.count(&replica, [scan(&a, "k1"), scan(&b, "k2"), scan(&c, "k3")]).await;
+        let answers = gate.count(&replica, [scan(&a, "k1"), scan(&b, "k2"), scan(&c, "k3")], 0).await;
         for answer in &answers {
             counted(answer);
         }
@@ -578,11 +585,26 @@ on_both_stores! {
         replica.stop().await;
     }
 
+    async fn what_has_come_since_waits_for_the_next_where_memory_was_dropped(ground: Ground) {
+        let store = ground.store().await;
+        let [a, b, c] = [work_order(&store, "A").await, work_order(&store, "B").await, work_order(&store, "C").await];
+        let (replica, gate) = gated(&ground, &[a.clone(), b.clone(), c.clone()]).await;
+        let answers = gate.count(&replica, [scan(&a, "k1"), scan(&b, "k2"), scan(&c, "k3")], 1).await;
+        for answer in &answers {
+            counted(answer);
+        }
+        assert_eq!(*gate.written.lock().unwrap(), [["k1"], ["k2"], ["k3"]]);
+        for number in [&a, &b, &c] {
+            assert_audit(&store, number, &[]).await;
+        }
+        replica.stop().await;
+    }
+
     async fn what_has_come_since_under_an_id_of_the_same_batch_waits_for_the_next(ground: Ground) {
         let store = ground.store().await;
         let [a, b, c] = [work_order(&store, "A").await, work_order(&store, "B").await, work_order(&store, "C").await];
         let (replica, gate) = gated(&ground, &[a.clone(), b.clone(), c.clone()]).await;
-        let answers = gate.count(&replica, [scan(&a, "k1"), scan(&b, "k2"), scan(&c, "k2")]).await;
+        let answers = gate.count(&replica, [scan(&a, "k1"), scan(&b, "k2"), scan(&c, "k2")], 0).await;
         counted(&answers[0]);
         counted(&answers[1]);
         assert!(matches!(&answers[2], Answer::KeyReused { differs, .. } if differs == &["work_order"]), "{answers:?}");

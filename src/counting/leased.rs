@@ -13,7 +13,7 @@ use super::Unsettled;
 use super::batch::{self, Decided, Unseen, Wish};
 use super::lanes::{Office, Troubles, requests};
 use super::mailbox::{Lane, Next, Work};
-use super::memory::{Generation, SharedMemory};
+use super::memory::{Generation, Memory, MemoryGuard, SharedMemory};
 use crate::domain::decide::{ClaimKey, Facts};
 use crate::domain::ids::{Fence, Owner, RequestId, WorkOrderNumber};
 use crate::domain::request::Ask as Asked;
@@ -81,6 +81,33 @@ struct Known {
     facts: Facts,
     unseen: Unseen,
     generation: Generation,
+}
+
+impl Known {
+    /// Adds what memory knows about a work order and its requests.
+    fn recall(&mut self, memory: &mut Memory, work: &Work, held: Option<&Held>) {
+        let Self { facts, unseen, .. } = self;
+        if let Some(row) = held.and_then(|held| memory.row(&work.number, held.fence)) {
+            facts.work_orders.insert(work.number.clone(), row.clone());
+        }
+        for waiting in &work.waiting {
+            let id = &waiting.request.request_id;
+            match memory.update(id) {
+                Some(update) => drop(facts.updates.insert(id.clone(), Arc::clone(update))),
+                None => drop(unseen.request_ids.insert(id.clone())),
+            }
+            let Some(key) = ClaimKey::of(&waiting.request) else { continue };
+            match memory.claim(&key) {
+                Some(claim) => {
+                    let original =
+                        memory.update(&claim.request_id).map(|update| (claim.request_id.clone(), Arc::clone(update)));
+                    facts.updates.extend(original);
+                    facts.claims.insert(key, vec![claim.clone()]);
+                }
+                None => drop(unseen.barcodes.insert(key)),
+            }
+        }
+    }
 }
 
 /// A batch that is decided and not yet written.
@@ -169,24 +196,28 @@ impl LeasedLane {
         if more.is_empty() {
             return;
         }
+        let more = self.office.without_quarantined(more);
         let decided: HashSet<&RequestId> = draft.decided.request_ids().collect();
         let (mut taken, mut rest, mut tenures) = (Vec::with_capacity(more.len()), Vec::new(), Tenures::new());
-        for work in self.office.without_quarantined(more) {
+        let (mut memory, mut known) = self.open_memory();
+        for work in more {
             // One statement can't have a request id twice.
             let again = work.waiting.iter().any(|waiting| decided.contains(&waiting.request.request_id));
-            let held = self.office.lease.held(&work.number).filter(|held| !again && self.is_at_hand(&work, held));
+            let held =
+                self.office.lease.held(&work.number).filter(|held| !again && is_at_hand(&mut memory, &work, held));
             match held {
                 Some(held) => {
+                    known.recall(&mut memory, &work, Some(&held));
                     tenures.insert(work.number.clone(), held);
                     taken.push(work);
                 }
                 None => rest.push(work),
             }
         }
+        drop(memory);
         if !rest.is_empty() {
             self.office.mailbox.put_back_more(rest);
         }
-        let known = self.recall(&taken, &tenures);
         draft.extend(self.decide(taken, tenures, known));
     }
 
@@ -196,11 +227,6 @@ impl LeasedLane {
         let originals = batch::originals(&facts);
         let decided = batch::judge(facts, &work, &under, unseen);
         Draft { work, tenures, decided, originals, generation }
-    }
-
-    /// Whether memory has all that has to be loaded about a work order's requests.
-    fn is_at_hand(&self, work: &Work, held: &Held) -> bool {
-        self.memory.open().row(&work.number, held.fence).is_some_and(|row| !wants_claims(row, work))
     }
 
     /// The work whose lease is held; the rest goes its own way. A lease that `facts`
@@ -263,34 +289,19 @@ impl LeasedLane {
 
     /// What memory knows about a batch, and what nobody has looked up.
     fn recall(&self, work: &[Work], tenures: &Tenures) -> Known {
+        let (mut memory, mut known) = self.open_memory();
+        for work in work {
+            known.recall(&mut memory, work, tenures.get(&work.number));
+        }
+        known
+    }
+
+    /// Memory, without what a new connection has made worthless, and nothing recalled from it
+    /// yet. While it is open nobody drops what it was just seen to hold.
+    fn open_memory(&self) -> (MemoryGuard<'_>, Known) {
         let mut memory = self.memory.open();
         let generation = memory.see_epoch(self.office.store.epoch());
-        let (mut facts, mut unseen) = (Facts::default(), Unseen::default());
-        for work in work {
-            let fence = tenures.get(&work.number).map(|held| held.fence);
-            if let Some(row) = fence.and_then(|fence| memory.row(&work.number, fence)) {
-                facts.work_orders.insert(work.number.clone(), row.clone());
-            }
-            for waiting in &work.waiting {
-                let id = &waiting.request.request_id;
-                match memory.update(id) {
-                    Some(update) => drop(facts.updates.insert(id.clone(), Arc::clone(update))),
-                    None => drop(unseen.request_ids.insert(id.clone())),
-                }
-                let Some(key) = ClaimKey::of(&waiting.request) else { continue };
-                match memory.claim(&key) {
-                    Some(claim) => {
-                        let original = memory
-                            .update(&claim.request_id)
-                            .map(|update| (claim.request_id.clone(), Arc::clone(update)));
-                        facts.updates.extend(original);
-                        facts.claims.insert(key, vec![claim.clone()]);
-                    }
-                    None => drop(unseen.barcodes.insert(key)),
-                }
-            }
-        }
-        Known { facts, unseen, generation }
+        (memory, Known { facts: Facts::default(), unseen: Unseen::default(), generation })
     }
 
     /// Loads what memory does not know and the write can't look up itself: all about a work
@@ -397,6 +408,11 @@ impl LeasedLane {
         work.busy_since = None;
         self.office.mailbox.put_back(work, Next::RowLocked { stay });
     }
+}
+
+/// Whether memory has all that has to be loaded about a work order's requests.
+fn is_at_hand(memory: &mut Memory, work: &Work, held: &Held) -> bool {
+    memory.row(&work.number, held.fence).is_some_and(|row| !wants_claims(row, work))
 }
 
 /// Whether more is wanted of the barcodes in `work` than that they stand counted or not, which

@@ -29,8 +29,10 @@ const TRUST: Duration = Duration::from_secs(1);
 #[derive(Clone, Default)]
 pub(super) struct SharedMemory(Arc<Mutex<Memory>>);
 
+pub(super) type MemoryGuard<'a> = MutexGuard<'a, Memory>;
+
 impl SharedMemory {
-    pub(super) fn open(&self) -> MutexGuard<'_, Memory> {
+    pub(super) fn open(&self) -> MemoryGuard<'_> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -28,6 +28,9 @@ pub trait Bend: Send + Sync + 'static {
     ) -> Result<Written, StoreError> {
         inner.write_locked(wanted, decide).await
     }
+    fn epoch(&self, inner: &Arc<dyn Store>) -> u64 {
+        inner.epoch()
+    }
 }
 
 /// A store that does as another one, but for what is bent.
@@ -81,7 +84,7 @@ impl<B: Bend> Store for Bent<B> {
         self.inner.ready().await
     }
     fn epoch(&self) -> u64 {
-        self.inner.epoch()
+        self.bend.epoch(&self.inner)
     }
     async fn close(&self) {
         self.inner.close().await;
