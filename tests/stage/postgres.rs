@@ -106,6 +106,23 @@ impl Postgres {
         Self::start_in(disk.path(), disk.environment(), settings).await
     }
 
+    /// Starts one that also speaks TLS, with this certificate and its key.
+    pub async fn start_with_tls(certificate: &Path, key: &Path) -> Self {
+        let mut postgres = Self::prepared(&std::env::temp_dir(), Vec::new(), unique(""), Vec::new());
+        let settings = [("ssl_cert_file", certificate), ("ssl_key_file", key)].map(|(setting, original)| {
+            // It takes a key only from a file that nobody else may read.
+            let file = postgres.folder.path().join(setting);
+            std::fs::copy(original, &file).expect("the folder is ours");
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("the file is ours");
+            own(&file);
+            (setting.to_owned(), file.display().to_string())
+        });
+        postgres.settings.extend(settings);
+        postgres.settings.push(("ssl".to_owned(), "on".to_owned()));
+        postgres.init();
+        postgres.first_run().await
+    }
+
     async fn start_in(parent: &Path, environment: Vec<(String, String)>, settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let postgres = Self::prepared(parent, environment, unique(""), settings);
