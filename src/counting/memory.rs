@@ -104,7 +104,8 @@ impl Memory {
         if self.rows.len() >= ROWS {
             self.rows.retain(|_, kept| now.duration_since(kept.used_at) < IDLE);
         }
-        if self.rows.len() < ROWS {
+        // One that is kept already is replaced: the older row is stale now.
+        if self.rows.len() < ROWS || self.rows.contains_key(&row.work_order) {
             let kept = Kept { row, fence, claims: HashMap::new(), used_at: now };
             self.rows.insert(kept.row.work_order.clone(), kept);
         }
@@ -141,5 +142,31 @@ impl Memory {
         {
             self.updates.remove(&oldest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(number: usize, seq: i64) -> WorkOrder {
+        let row = serde_json::json!({
+            "work_order": format!("W{number}"), "planned_quantity": 10, "over_plan_allowance": null,
+            "barcode_policy": "once", "product_code": null, "product_name": null, "line": null,
+            "hold": null, "hold_reason": null, "status": "in_progress", "input_quantity": seq, "output_quantity": 0,
+            "scrap_quantity": 0, "seq": seq, "fence": 1, "fence_owner": "a", "stamp": seq, "revision": 1,
+            "barcode_counted": false, "created_at": "2026-01-03T08:00:00.000Z", "updated_at": "2026-01-03T08:00:00.000Z"
+        });
+        serde_json::from_value(row).expect("it is one")
+    }
+
+    #[test]
+    fn a_full_memory_keeps_the_newer_row_of_what_it_has() {
+        let mut memory = Memory::default();
+        (0..ROWS).for_each(|number| memory.keep(row(number, 1), Fence(1)));
+        memory.keep(row(0, 2), Fence(1));
+        memory.keep(row(ROWS, 1), Fence(1));
+        let mut seq = |number| memory.row(&row(number, 0).work_order, Fence(1)).map(|row| row.seq.0);
+        assert_eq!((seq(0), seq(1), seq(ROWS)), (Some(2), Some(1), None));
     }
 }
