@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::{BoxFuture, ready};
 use scanfence::counting::{Answer, Committer, Counter as _, Intake, Settings, Unsettled};
 use scanfence::domain::decide::Facts;
-use scanfence::domain::ids::{Fence, Owner, Principal, Quantity, RequestId, Revision, Stamp, WorkOrderNumber};
+use scanfence::domain::ids::{Barcode, Fence, Owner, Principal, Quantity, RequestId, Revision, Stamp, WorkOrderNumber};
 use scanfence::domain::request::{Ask, Counter, Request};
 use scanfence::domain::time::Timestamp;
 use scanfence::domain::update::Update;
@@ -226,7 +227,9 @@ impl Lease for LyingLease {
     fn held(&self, _work_order: &WorkOrderNumber) -> Option<Held> {
         Some(self.grant(Fence(0)))
     }
-    async fn settle(&self, _done: &[WorkOrderNumber]) {}
+    fn settle(&self, _done: &[WorkOrderNumber]) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
     async fn lost(&self, _work_order: &WorkOrderNumber) {}
     fn freed(&self) -> &Notify {
         &self.freed
@@ -238,6 +241,95 @@ impl Lease for LyingLease {
         Health::Good
     }
     async fn close(&self) {}
+}
+
+/// The local lease, which notes what it is asked and told; a work order may be busy at first,
+/// and come free while it is asked for.
+struct Noting {
+    local: LocalLease,
+    notes: Arc<Mutex<Vec<String>>>,
+    busy_at_first: Mutex<Option<WorkOrderNumber>>,
+    freed: Notify,
+}
+
+impl Noting {
+    fn new(busy_at_first: Option<WorkOrderNumber>) -> Self {
+        let (local, notes) = (LocalLease::new(owner()), Arc::default());
+        Self { local, notes, busy_at_first: Mutex::new(busy_at_first), freed: Notify::new() }
+    }
+
+    fn note<'a>(&self, what: &str, numbers: impl Iterator<Item = &'a WorkOrderNumber>) {
+        self.notes.lock().unwrap().extend(numbers.map(|number| format!("{what} {number}")));
+    }
+}
+
+#[async_trait]
+impl Lease for Noting {
+    fn owner(&self) -> &Owner {
+        self.local.owner()
+    }
+    async fn ensure(&self, asks: &[lease::Ask]) -> Vec<Standing> {
+        self.note("ensure", asks.iter().map(|ask| &ask.work_order));
+        let mut standings = self.local.ensure(asks).await;
+        let busy = self.busy_at_first.lock().unwrap().take();
+        if let Some(place) = asks.iter().position(|ask| Some(&ask.work_order) == busy.as_ref()) {
+            standings[place] = Standing::Busy;
+            self.freed.notify_one();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        standings
+    }
+    fn held(&self, work_order: &WorkOrderNumber) -> Option<Held> {
+        self.local.held(work_order)
+    }
+    fn settle(&self, done: &[WorkOrderNumber]) -> BoxFuture<'_, ()> {
+        self.note("settle", done.iter());
+        self.local.settle(done)
+    }
+    async fn lost(&self, work_order: &WorkOrderNumber) {
+        self.local.lost(work_order).await;
+    }
+    fn freed(&self) -> &Notify {
+        &self.freed
+    }
+    async fn view(&self, work_order: &WorkOrderNumber) -> Result<Option<lease::View>, Unreachable> {
+        self.local.view(work_order).await
+    }
+    fn health(&self) -> Health {
+        self.local.health()
+    }
+    async fn close(&self) {
+        self.local.close().await;
+    }
+}
+
+/// Loads one work order when it is let.
+struct LoadsAtAGate {
+    number: WorkOrderNumber,
+    open: Notify,
+}
+
+#[async_trait]
+impl Bend for Arc<LoadsAtAGate> {
+    async fn load(&self, inner: &Arc<dyn Store>, wanted: &Wanted) -> Result<Facts, StoreError> {
+        if wanted.work_orders.contains(&self.number) {
+            self.open.notified().await;
+        }
+        inner.load(wanted).await
+    }
+}
+
+/// Fails the first writes of all, without having done anything.
+struct Failing(AtomicU64);
+
+#[async_trait]
+impl Bend for Failing {
+    async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
+        match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)) {
+            Ok(_) => Err(StoreError::TryAgain("no connection, the test says".into())),
+            Err(_) => inner.write(batch).await,
+        }
+    }
 }
 
 fn broken() -> StoreError {
@@ -597,6 +689,48 @@ on_both_stores! {
         for number in [&a, &b, &c] {
             assert_audit(&store, number, &[]).await;
         }
+        replica.stop().await;
+    }
+
+    async fn a_lease_is_settled_after_every_batch_written_or_not(ground: Ground) {
+        let store = ground.store().await;
+        let number = work_order(&store, "W").await;
+        let lease = Noting::new(None);
+        let notes = Arc::clone(&lease.notes);
+        let bent = Bent { inner: Arc::clone(&store), bend: Failing(AtomicU64::new(2)) };
+        let replica = Replica::start(Arc::new(bent), Arc::new(lease));
+        counted(&replica.count(scan(&number, "k1")).await);
+        replica.stop().await;
+        let once = [format!("ensure {number}"), format!("settle {number}")];
+        assert_eq!(*notes.lock().unwrap(), [&once[..], &once, &once].concat());
+    }
+
+    async fn what_comes_free_while_it_is_asked_for_does_not_wait_for_the_rest_of_its_batch(ground: Ground) {
+        let store = ground.store().await;
+        let (a, b) = (work_order(&store, "A").await, work_order(&store, "B").await);
+        let slow = Arc::new(LoadsAtAGate { number: b.clone(), open: Notify::new() });
+        let bent = Bent { inner: Arc::clone(&store), bend: Arc::clone(&slow) };
+        let replica = Replica::start(Arc::new(bent), Arc::new(Noting::new(Some(a.clone()))));
+        let principal = Principal::named("loopback");
+        let mut receivers = replica.intake.submit(vec![scan(&a, "k1"), scan(&b, "k2")], &principal);
+        let of_b = receivers.split_off(1);
+        counted(&received(receivers).await[0]);
+        slow.open.notify_one();
+        counted(&received(of_b).await[0]);
+        replica.stop().await;
+    }
+
+    async fn a_repeat_of_a_counted_barcode_holds_nothing_back(ground: Ground) {
+        let store = ground.store().await;
+        let number = work_order(&store, "W").await;
+        let (replica, gate) = gated(&ground, std::slice::from_ref(&number)).await;
+        gate.open.add_permits(3);
+        let part = Request { ask: Ask::Scan { quantity: Quantity::new(1).unwrap(), barcode: Some(Barcode::parse("A1").unwrap()) }, ..scan(&number, "k1") };
+        counted(&replica.count(part.clone()).await);
+        let answers = replica.count_all(vec![part, scan(&number, "k2")]).await;
+        assert!(matches!(&answers[0], Answer::Decided { replayed: true, .. }), "{answers:?}");
+        counted(&answers[1]);
+        assert_eq!(*gate.written.lock().unwrap(), [["k1"], ["k2"]]);
         replica.stop().await;
     }
 

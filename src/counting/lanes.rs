@@ -37,8 +37,9 @@ impl Office {
     /// Answers what is in quarantine, and gives back the rest.
     pub(super) fn without_quarantined(&self, work: Vec<Work>) -> Vec<Work> {
         let (held, free): (Vec<_>, Vec<_>) = work.into_iter().partition(|work| self.quarantine.holds(&work.number));
-        for work in held {
-            self.leave_unsettled(work, Unsettled::WorkOrderQuarantined);
+        if !held.is_empty() {
+            held.into_iter().for_each(|work| self.leave_unsettled(work, Unsettled::WorkOrderQuarantined));
+            self.mailbox.call();
         }
         free
     }
@@ -137,6 +138,11 @@ impl Office {
         self.metrics.store_call(operation, begun.elapsed());
         result
     }
+}
+
+/// The work orders of `work`.
+pub(super) fn numbers(work: &[Work]) -> Vec<WorkOrderNumber> {
+    work.iter().map(|work| work.number.clone()).collect()
 }
 
 /// How many requests there are in `work`.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::yield_now;
 
 use super::Unsettled;
 use super::batch::{self, Decided, Unseen, Wish};
-use super::lanes::{Office, Troubles, requests};
+use super::lanes::{Office, Troubles, numbers, requests};
 use super::mailbox::{Lane, Next, Work};
 use super::memory::{Generation, Memory, MemoryGuard, SharedMemory};
 use crate::domain::decide::{ClaimKey, Facts};
@@ -92,7 +93,8 @@ impl Known {
         }
         for waiting in &work.waiting {
             let id = &waiting.request.request_id;
-            match memory.update(id) {
+            let known = memory.update(id);
+            match known {
                 Some(update) => drop(facts.updates.insert(id.clone(), Arc::clone(update))),
                 None => drop(unseen.request_ids.insert(id.clone())),
             }
@@ -104,6 +106,8 @@ impl Known {
                     facts.updates.extend(original);
                     facts.claims.insert(key, vec![claim.clone()]);
                 }
+                // What is decided already is not decided by its barcode.
+                None if known.is_some() => {}
                 None => drop(unseen.barcodes.insert(key)),
             }
         }
@@ -155,12 +159,15 @@ impl LeasedLane {
         let written = match written {
             Some(Ok(written)) => written,
             Some(Err(error)) => return self.after(&error, work).await,
-            None => return work.into_iter().for_each(|work| self.office.mailbox.put_back(work, Next::Leased)),
+            None => {
+                self.office.lease.settle(&numbers(&work)).await;
+                return work.into_iter().for_each(|work| self.office.mailbox.put_back(work, Next::Leased));
+            }
         };
         self.troubles.over();
         self.learn(&decided, &written, &tenures, generation);
 
-        let all: Vec<WorkOrderNumber> = work.iter().map(|work| work.number.clone()).collect();
+        let all = numbers(&work);
         let found_out = decided.blocked_by(&written);
         let settled = batch::settle(work, decided, &written.passed);
         let mut left = self.office.answer(settled, originals).await;
@@ -168,12 +175,17 @@ impl LeasedLane {
             self.memory.open().forget(&work.number);
             work.lost_under = tenures.get(&work.number).map(|held| held.fence);
         }
+        // Before they are in another lane's hands, whose leases these would be.
+        let mut given_up = self.office.lease.settle(&all);
         self.office.hand_back(&all, left, |work| match found_out.contains(&work.number) {
             // It held a repeat or a counted barcode, which memory knows now.
             true => Next::Leased,
             false => Next::RowLocked { stay: AFTER_OVERTAKEN },
         });
-        self.office.lease.settle(&all).await;
+        if (&mut given_up).now_or_never().is_none() {
+            self.office.mailbox.call();
+            given_up.await;
+        }
     }
 
     /// Decides a batch: under leases, on what memory and the store know.
@@ -216,7 +228,8 @@ impl LeasedLane {
         }
         drop(memory);
         if !rest.is_empty() {
-            self.office.mailbox.put_back_more(rest);
+            rest.into_iter().for_each(|work| self.office.mailbox.put_back(work, Next::Leased));
+            self.office.mailbox.call();
         }
         draft.extend(self.decide(taken, tenures, known));
     }
@@ -244,7 +257,8 @@ impl LeasedLane {
             true => Vec::new(),
             false => self.office.lease.ensure(&asks).await,
         };
-        let mut leased = Vec::with_capacity(work.len());
+        let all = work.len();
+        let mut leased = Vec::with_capacity(all);
         for (mut work, standing) in work.into_iter().zip(standings) {
             match standing {
                 Standing::Held(held) => {
@@ -267,6 +281,9 @@ impl LeasedLane {
                 }
                 Standing::Unavailable => self.office.leave_unsettled(work, Unsettled::LeaseUnavailable),
             }
+        }
+        if leased.len() < all {
+            self.office.mailbox.call();
         }
         leased
     }
@@ -384,6 +401,7 @@ impl LeasedLane {
 
     /// Goes on after the store has failed; nothing of the batch is answered yet.
     async fn after(&mut self, error: &StoreError, work: Vec<Work>) {
+        self.office.lease.settle(&numbers(&work)).await;
         match error {
             StoreError::TryAgain(_) | StoreError::Broken(_) => {
                 if error.outcome_unknown() {

@@ -16,6 +16,10 @@ use crate::domain::ids::{Fence, Principal, WorkOrderNumber};
 use crate::domain::request::Request;
 use crate::telemetry::{CodeLabel, Metrics};
 
+/// How many work orders at most stay with the row-locked lane; the others are tried under the
+/// lease each time.
+const STAYS: usize = 8_192;
+
 /// The two ways of the committer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -155,6 +159,8 @@ struct State {
     leased: Ring,
     row_locked: Ring,
     parked: HashMap<WorkOrderNumber, Instant>,
+    /// Until when work orders go by the row lock.
+    row_locked_until: HashMap<WorkOrderNumber, Instant>,
     /// When something that a parked one may wait for last came free.
     freed_at: Option<Instant>,
     waiting: usize,
@@ -184,8 +190,6 @@ impl Ring {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// Until when it goes by the row lock.
-    row_locked_until: Option<Instant>,
     lost_under: Option<Fence>,
     busy_since: Option<Instant>,
     place: Place,
@@ -217,9 +221,13 @@ impl State {
         if queue.place != Place::Aside || queue.waiting.is_empty() {
             return;
         }
-        let lane = match queue.row_locked_until {
-            Some(until) if now < until => Lane::RowLocked,
-            _ => Lane::Leased,
+        let lane = match self.row_locked_until.get(number) {
+            Some(&until) if now < until => Lane::RowLocked,
+            Some(_) => {
+                self.row_locked_until.remove(number);
+                Lane::Leased
+            }
+            None => Lane::Leased,
         };
         queue.place = Place::Enrolled(lane);
         let waiting = queue.waiting.len();
@@ -237,6 +245,17 @@ impl State {
             Some(Unsettled::Overloaded)
         } else {
             None
+        }
+    }
+
+    /// Sends a work order by the row lock for a while, whether or not anything waits for it:
+    /// a terminal that sends one scan after the other must not find out with each.
+    fn row_lock(&mut self, number: &WorkOrderNumber, now: Instant, stay: Duration) {
+        if self.row_locked_until.len() >= STAYS {
+            self.row_locked_until.retain(|_, until| now < *until);
+        }
+        if self.row_locked_until.len() < STAYS {
+            self.row_locked_until.insert(number.clone(), now + stay);
         }
     }
 
@@ -317,12 +336,9 @@ impl Mailbox {
         taken
     }
 
-    /// Puts back what was taken by [`Mailbox::take_more`] and did not fit. The lane that does
-    /// this goes on with its batch, so another one is called.
-    pub(super) fn put_back_more(&self, work: Vec<Work>) {
-        for work in work {
-            self.put_back(work, Next::Leased);
-        }
+    /// Calls other lanes for what is to be done now: by a lane that has handed something back and
+    /// goes on with something else. One that looks for more itself next need not.
+    pub(super) fn call(&self) {
         self.call_lanes(&self.state());
     }
 
@@ -400,32 +416,19 @@ impl Mailbox {
 
     /// The work order's requests are answered; what came meanwhile may be taken.
     pub(super) fn done(&self, number: &WorkOrderNumber) {
-        self.back(number, Vec::new(), |_, _| None);
+        self.back(number, Vec::new(), Next::Leased, |_| ());
     }
 
     /// Puts work back, before what came meanwhile. What has waited too long is answered.
     pub(super) fn put_back(&self, work: Work, next: Next) {
         let Work { number, waiting, lost_under, busy_since } = work;
-        self.back(&number, waiting, |queue, now| {
+        self.back(&number, waiting, next, |queue| {
             queue.lost_under = lost_under;
             queue.busy_since = busy_since;
-            match next {
-                Next::Leased => None,
-                Next::RowLocked { stay } => {
-                    queue.row_locked_until = Some(now + stay);
-                    None
-                }
-                Next::Parked { asked, pause } => Some((asked, now + pause)),
-            }
         });
     }
 
-    fn back(
-        &self,
-        number: &WorkOrderNumber,
-        waiting: Vec<Waiting>,
-        mark: impl FnOnce(&mut Queue, Instant) -> Option<(Instant, Instant)>,
-    ) {
+    fn back(&self, number: &WorkOrderNumber, waiting: Vec<Waiting>, next: Next, mark: impl FnOnce(&mut Queue)) {
         let now = Instant::now();
         let mut kept = Vec::new();
         for waiting in waiting {
@@ -440,7 +443,7 @@ impl Mailbox {
         let Place::Out(from, taken) = std::mem::take(&mut queue.place) else {
             unreachable!("a work order in the hands of a lane is out")
         };
-        let parked = mark(queue, now);
+        mark(queue);
         let came_back = kept.len();
         for waiting in kept.into_iter().rev() {
             queue.waiting.push_front(waiting);
@@ -448,12 +451,15 @@ impl Mailbox {
         let empty = queue.waiting.is_empty();
         state.ring(from).under_way -= taken;
         state.waiting += came_back;
+        if let Next::RowLocked { stay } = next {
+            state.row_lock(number, now, stay);
+        }
         if empty {
             state.queues.remove(number);
-        } else if let Some((asked, until)) = parked
+        } else if let Next::Parked { asked, pause } = next
             && state.freed_at.is_none_or(|freed| freed < asked)
         {
-            state.parked.insert(number.clone(), until);
+            state.parked.insert(number.clone(), now + pause);
             self.leased.notify_one();
         } else {
             state.enrol(number, now);
@@ -618,7 +624,8 @@ mod tests {
         post(&mailbox, &["B"]);
         let taken = mailbox.take_more(Lane::Leased, 1);
         tokio::task::yield_now().await;
-        mailbox.put_back_more(taken);
+        taken.into_iter().for_each(|work| mailbox.put_back(work, Next::Leased));
+        mailbox.call();
         let got = tokio::time::timeout(Duration::from_secs(10), idle).await.expect("it is called").expect("no panic");
         assert_eq!(got.map(|work| work.len()), Some(1));
     }
@@ -639,6 +646,19 @@ mod tests {
         mailbox.done(&names(&["A"])[0]);
         park(asked);
         assert_eq!(take(&mailbox), names(&["A"]), "it came free between the ask and here");
+    }
+
+    #[test]
+    fn the_stay_with_the_row_lock_outlasts_an_empty_queue() {
+        let mailbox = Mailbox::new(Settings::default(), Arc::new(Metrics::new()));
+        post(&mailbox, &["A"]);
+        let work = mailbox.take_now(Lane::Leased).0.pop().expect("A waits");
+        mailbox.put_back(work, Next::RowLocked { stay: Duration::from_secs(60) });
+        assert_eq!(mailbox.take_now(Lane::RowLocked).0.len(), 1);
+        mailbox.done(&names(&["A"])[0]);
+        post(&mailbox, &["A", "B"]);
+        assert_eq!(take(&mailbox), names(&["B"]));
+        assert_eq!(mailbox.take_now(Lane::RowLocked).0.len(), 1, "A");
     }
 
     #[test]

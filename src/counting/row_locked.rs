@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use tracing::error;
 
 use super::batch::{self, Unseen, Wish};
-use super::lanes::{Office, Troubles};
+use super::lanes::{Office, Troubles, numbers};
 use super::mailbox::{Lane, Next, Waiting, Work};
 use super::{Answer, Unsettled};
 use crate::domain::decide::Facts;
@@ -47,7 +47,7 @@ impl RowLockedLane {
             return;
         }
         self.office.note_batch(&work);
-        let all: Vec<WorkOrderNumber> = work.iter().map(|work| work.number.clone()).collect();
+        let all = numbers(&work);
         let left = self.settle(work).await;
         self.office.hand_back(&all, left, |_| Next::RowLocked { stay: AFTER_TROUBLE });
     }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use futures_util::future::{BoxFuture, ready};
 use tokio::sync::Notify;
 
 use super::{Ask, Health, Held, Lease, Standing, Unreachable, View};
@@ -55,7 +56,9 @@ impl Lease for LocalLease {
     }
 
     /// Nobody else can ask, so nothing is handed over.
-    async fn settle(&self, _done: &[WorkOrderNumber]) {}
+    fn settle(&self, _done: &[WorkOrderNumber]) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
 
     async fn lost(&self, work_order: &WorkOrderNumber) {
         self.grants().lost(work_order);

@@ -11,6 +11,7 @@ pub mod row_lock;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
 use crate::domain::ids::{Fence, Owner, WorkOrderNumber};
@@ -35,8 +36,9 @@ pub trait Lease: Send + Sync + 'static {
 
     /// To be called after every batch with all work orders that it was given a lease of,
     /// written or not: hands over those that another replica has asked for, and gives up
-    /// those held for longest. Until then they count as being worked on.
-    async fn settle(&self, done: &[WorkOrderNumber]);
+    /// those held for longest. Until then they count as being worked on. They are dropped
+    /// when this returns; what it returns tells others so.
+    fn settle(&self, done: &[WorkOrderNumber]) -> BoxFuture<'_, ()>;
 
     /// Drops a lease that the store has shown to be overtaken.
     async fn lost(&self, work_order: &WorkOrderNumber);

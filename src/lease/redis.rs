@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -146,9 +147,9 @@ impl Lease for RedisLease {
         self.core.table().held(work_order, Instant::now())
     }
 
-    async fn settle(&self, done: &[WorkOrderNumber]) {
+    fn settle(&self, done: &[WorkOrderNumber]) -> BoxFuture<'_, ()> {
         let release = self.core.table().settle(done, Instant::now());
-        self.core.release(release).await;
+        Box::pin(self.core.release(release))
     }
 
     async fn lost(&self, work_order: &WorkOrderNumber) {

@@ -1,6 +1,7 @@
 //! No leases: PostgreSQL without Redis. Every work order goes by its row lock.
 
 use async_trait::async_trait;
+use futures_util::future::{BoxFuture, ready};
 use tokio::sync::Notify;
 
 use super::{Ask, Health, Held, Lease, Standing, Unreachable, View};
@@ -35,7 +36,9 @@ impl Lease for RowsAlone {
         None
     }
 
-    async fn settle(&self, _done: &[WorkOrderNumber]) {}
+    fn settle(&self, _done: &[WorkOrderNumber]) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
 
     async fn lost(&self, _work_order: &WorkOrderNumber) {}
 

@@ -319,7 +319,9 @@ impl Lease for Shop {
         unreachable!("HTTP asks for no lease")
     }
 
-    async fn settle(&self, _: &[WorkOrderNumber]) {}
+    fn settle(&self, _: &[WorkOrderNumber]) -> futures_util::future::BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     async fn lost(&self, _: &WorkOrderNumber) {}
 
