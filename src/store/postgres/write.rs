@@ -55,7 +55,9 @@ pub(super) async fn write(connection: &mut PgConnection, batch: &Batch, looks: b
         (true, false) => CLAIMING,
         (true, true) => CLAIMING_LOOKING,
     };
-    let unverified = || batch.unverified.iter();
+    // The others have no use for them.
+    let looks = [PLAIN_LOOKING, CLAIMING_LOOKING, UNBINDING].contains(&statement);
+    let unverified = || batch.unverified.iter().filter(|_| looks);
     let write = sqlx::query_as(statement)
         .bind(texts(unverified().map(|(id, _)| id.as_str())))
         .bind(texts(unverified().map(|(_, number)| number.as_str())));
