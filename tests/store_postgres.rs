@@ -6,10 +6,15 @@ mod stage;
 mod store_suite;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use scanfence::store::Store;
 use scanfence::store::postgres::{self, PostgresStore};
+use scanfence::store::{Store, StoreError};
+use sqlx::{AssertSqlSafe, PgConnection};
 use stage::postgres::Database;
+use store_suite::shop::{
+    Tenures, audit, count, decided_at, pieces, prepared, row, scan, settle, time, wanted, work_order,
+};
 
 async fn open() -> (Arc<dyn Store>, Database) {
     let database = Database::fresh().await;
@@ -19,3 +24,93 @@ async fn open() -> (Arc<dyn Store>, Database) {
 }
 
 store_suite::store_suite!(open);
+
+// The limits of a session
+
+async fn execute(connection: &mut PgConnection, statements: String) {
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_wait_of_a_session_is_bounded() {
+    let (store, database) = open().await;
+    let mut beside = database.connect().await;
+    // Runs in the session that writes, and so sees what that one holds itself to.
+    let noted = "create table limits (lock text, idle text, statement text, transaction text);
+        create function note() returns trigger language plpgsql as $$ begin
+            insert into limits values (current_setting('lock_timeout'),
+                current_setting('idle_in_transaction_session_timeout'), current_setting('statement_timeout'),
+                current_setting('transaction_timeout', true));
+            return null;
+        end $$;
+        create trigger note after insert or update on work_orders execute function note()";
+    execute(&mut beside, noted.to_owned()).await;
+
+    let number = work_order(&*store).await;
+    count(&*store, &[scan(&number)]).await;
+    let requests = [scan(&number)];
+    let mut decide = |facts| decided_at(time(0), facts, &requests, &Tenures::new()).1;
+    store.write_locked(&wanted(&requests), &mut decide).await.unwrap();
+
+    let version: i32 =
+        sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut beside).await.unwrap();
+    let limits: Vec<(String, String, String, Option<String>)> =
+        sqlx::query_as("select * from limits").fetch_all(&mut beside).await.unwrap();
+    let transaction = (version >= 170_000).then(|| "7s".to_owned());
+    let each = ("1s".to_owned(), "2s".to_owned(), "5s".to_owned(), transaction);
+    assert_eq!(limits, vec![each; 3], "of an edit, a write and a write by row locks");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_held_elsewhere_is_not_waited_for_without_end() {
+    let (store, database) = open().await;
+    let number = work_order(&*store).await;
+    let requests = [scan(&number)];
+    let batch = prepared(&*store, &requests).await;
+    let mut beside = database.connect().await;
+    execute(&mut beside, format!("begin; select from work_orders where work_order = '{number}' for update")).await;
+
+    let mut decide = |facts| decided_at(time(0), facts, &requests, &Tenures::new()).1;
+    for written in [store.write(&batch).await, store.write_locked(&wanted(&requests), &mut decide).await] {
+        let Err(StoreError::TryAgain(cause)) = written else { panic!("{written:?}") };
+        let refusal = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error).unwrap();
+        assert_eq!(refusal.code().as_deref(), Some("55P03"), "lock_not_available: {refusal}");
+    }
+
+    execute(&mut beside, "rollback".to_owned()).await;
+    assert_eq!(store.write(&batch).await.unwrap().passed.len(), 1);
+    audit(&*store, &number).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_19_who_pauses_in_a_transaction_loses_it_and_holds_nobody_up() {
+    let (store, database) = open().await;
+    let number = work_order(&*store).await;
+    let (reached, mut under_way) = tokio::sync::mpsc::unbounded_channel();
+    let (resume, resumed) = std::sync::mpsc::channel();
+    // As a process that is stopped in the middle of its transaction, for as long as it likes.
+    let stalled = std::thread::spawn({
+        let (url, requests) = (database.url().to_owned(), [scan(&number)]);
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let store = PostgresStore::open(&url).await.unwrap();
+                let wanted = wanted(&requests);
+                let mut decide = move |facts| {
+                    reached.send(()).unwrap();
+                    resumed.recv_timeout(Duration::from_secs(60)).unwrap();
+                    decided_at(time(0), facts, &requests, &Tenures::new()).1
+                };
+                store.write_locked(&wanted, &mut decide).await
+            })
+        }
+    });
+    under_way.recv().await.unwrap();
+
+    settle(&*store, &[scan(&number)]).await;
+    resume.send(()).unwrap();
+    let written = stalled.join().unwrap();
+    assert!(written.as_ref().is_err_and(StoreError::outcome_unknown), "{written:?}");
+    assert_eq!(row(&*store, &number).await.input_quantity, pieces(1), "of the other one alone");
+    audit(&*store, &number).await;
+}
