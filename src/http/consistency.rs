@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::extract::{Caller, FieldError, Fields, JsonBody, Key, PathText, Reason, value};
 use super::pages::{self, Cursor, Page};
 use super::problem::{Applied, Code, More, Problem};
-use super::{Http, REPLAYED, json, json_response};
+use super::{Http, REPLAYED, json_response};
 use crate::domain::consistency::{Check, Finding, FindingState, Range};
 use crate::domain::request::{NAME_MAX, NOTE_MAX};
 use crate::domain::time::Timestamp;
@@ -33,9 +33,9 @@ pub(super) async fn verdict(State(http): State<Arc<Http>>, uri: Uri) -> Result<R
 pub(super) async fn start(
     State(http): State<Arc<Http>>,
     Caller(principal): Caller,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::of(json::object(&body)?.sound()?);
+    let mut fields = body.fields()?;
     let range = fields.read("range", value::word(Range::of_word, "recent, full, work_order or since"));
     let range = range.unwrap_or(Range::Recent);
     let work_order = fields.read("work_order", value::work_order);
@@ -103,12 +103,12 @@ pub(super) async fn finding(State(http): State<Arc<Http>>, uri: Uri, path: PathT
 pub(super) async fn repair(
     State(http): State<Arc<Http>>,
     Caller(principal): Caller,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
     Key(request_id): Key,
     path: PathText,
 ) -> Result<Response, Problem> {
     let read = || {
-        let mut fields = Fields::of(json::object(&body)?.sound()?);
+        let mut fields = body.fields()?;
         let finding_id = fields.path("finding_id", path, id_text);
         let reason = fields.required("reason", value::filled(NOTE_MAX));
         let operator = fields.read("operator", value::filled(NAME_MAX));

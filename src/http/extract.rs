@@ -12,7 +12,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::json::{Object, Value};
+use super::json::{self, Object, Value};
 use super::problem::{Code, Problem};
 use crate::domain::ids::{Barcode, NotARequestId, Principal, RequestId, Step, WorkOrderNumber};
 use crate::domain::text;
@@ -31,8 +31,23 @@ pub(super) enum Sent {
     TooLarge(usize),
 }
 
-/// The body of a request that takes JSON.
-pub(super) struct JsonBody(pub Bytes);
+/// The body of a request that takes JSON, and its query, in which nothing may stand.
+pub(super) struct JsonBody {
+    bytes: Bytes,
+    uri: Uri,
+}
+
+impl JsonBody {
+    /// The fields of the object that the body must be, and anything in the query as unknown.
+    pub(super) fn fields(&self) -> Result<Fields<'_>, Problem> {
+        Ok(Fields::beside_query(json::object(&self.bytes)?.sound()?, &self.uri))
+    }
+
+    /// The same, with the values of the fields left unread.
+    pub(super) fn unread_fields(&self) -> Result<Fields<'_>, Problem> {
+        Ok(Fields::beside_query(json::unread(&self.bytes)?.sound_at_the_top()?, &self.uri))
+    }
+}
 
 /// The Idempotency-Key.
 pub(super) struct Key(pub RequestId);
@@ -53,6 +68,8 @@ pub struct FieldError {
 /// Why a field is refused.
 pub(super) type Reason = Cow<'static, str>;
 
+const UNKNOWN: &str = "is not known here";
+
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -71,7 +88,7 @@ impl<S: Sync> FromRequestParts<S> for JsonBody {
             return Err(Problem::new(Code::UnsupportedMediaType, "send Content-Type: application/json"));
         }
         match parts.extensions.remove::<Sent>().expect("the edge collects every body") {
-            Sent::Whole(bytes) => Ok(Self(bytes)),
+            Sent::Whole(bytes) => Ok(Self { bytes, uri: parts.uri.clone() }),
             Sent::TooLarge(limit) => {
                 Err(Problem::new(Code::BodyTooLarge, format!("the body is larger than {limit} bytes")))
             }
@@ -142,11 +159,19 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// More errors than this are not listed: no honest body has them, and the answer
     /// must not grow many times larger than the request.
-    const ERRORS_MAX: usize = 100;
+    pub(super) const ERRORS_MAX: usize = 100;
 
     /// The fields of an object.
     pub(super) fn of(object: Object<'a>) -> Self {
         Self { left: object.fields, errors: Vec::new() }
+    }
+
+    /// The fields of a body's object, and the parameters of the query as unknown ones.
+    fn beside_query(object: Object<'a>, uri: &Uri) -> Self {
+        let query = Fields::of_query(uri);
+        let mut fields = Self { left: object.fields, errors: query.errors };
+        query.left.iter().for_each(|(name, _)| fields.wrong(name, UNKNOWN));
+        fields
     }
 
     /// The parameters of the query.
@@ -231,7 +256,7 @@ impl<'a> Fields<'a> {
     /// `None` only where a required field was.
     pub(super) fn finish<T>(mut self, made: Option<T>) -> Result<T, Problem> {
         for (name, _) in std::mem::take(&mut self.left) {
-            self.wrong(&name, "is not known here");
+            self.wrong(&name, UNKNOWN);
         }
         match made {
             Some(made) if self.errors.is_empty() => Ok(made),

@@ -8,8 +8,11 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::problem::{Code, Problem};
+
+const NO_OBJECT: &str = "must be a JSON object";
 
 /// A JSON value; text is borrowed from the body where it holds no escapes.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +26,8 @@ pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
     List(Vec<Value<'a>>),
     Object(Object<'a>),
+    /// One that is not read yet, or can't be: its text.
+    Unread(&'a str),
 }
 
 /// A JSON object, its fields in order.
@@ -33,11 +38,30 @@ pub(super) struct Object<'a> {
     pub twice: Option<String>,
 }
 
-/// Reads a body that must be one JSON object; objects within it are left to [`Object::sound`].
-pub(super) fn object(body: &[u8]) -> Result<Object<'_>, Problem> {
-    let value: Value<'_> = serde_json::from_slice(body)
-        .map_err(|error| Problem::new(Code::MalformedRequest, format!("the body is not JSON: {error}")))?;
-    value.object()
+/// Reads text that must be one JSON object; objects within it are left to [`Object::sound`].
+pub(super) fn object(text: &[u8]) -> Result<Object<'_>, Problem> {
+    match serde_json::from_slice::<Value<'_>>(text) {
+        Ok(value) => value.object(),
+        // What is JSON by its grammar may still be too much for the reader: that is a matter of
+        // its field.
+        Err(_) => unread(text).map(Object::read),
+    }
+}
+
+/// Reads text that must be one JSON object, but none of its values: what is wrong with one
+/// of them is no matter of the others.
+pub(super) fn unread(text: &[u8]) -> Result<Object<'_>, Problem> {
+    match serde_json::from_slice(text) {
+        Ok(Unread(object)) => Ok(object),
+        Err(error) if error.is_data() => Err(Problem::new(Code::MalformedRequest, NO_OBJECT)),
+        Err(error) => Err(Problem::new(Code::MalformedRequest, format!("this is not JSON: {error}"))),
+    }
+}
+
+/// Reads the text of a list, but none of its values; `None` where it is no list.
+pub(super) fn unread_list(text: &str) -> Option<Vec<&str>> {
+    let values: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    Some(values.into_iter().map(RawValue::get).collect())
 }
 
 /// Writes a value as JSON.
@@ -54,13 +78,21 @@ impl<'a> Value<'a> {
     pub(super) fn object(self) -> Result<Object<'a>, Problem> {
         match self {
             Self::Object(object) => Ok(object),
-            _ => Err(Problem::new(Code::MalformedRequest, "must be a JSON object")),
+            _ => Err(Problem::new(Code::MalformedRequest, NO_OBJECT)),
+        }
+    }
+
+    /// Reads a value's text. A number that is too large to be held is a number all the same.
+    fn of_text(text: &'a str) -> Result<Self, serde_json::Error> {
+        match serde_json::from_str(text) {
+            Err(_) if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => Ok(Self::Number),
+            read => read,
         }
     }
 
     fn twice(&self) -> Option<&str> {
         match self {
-            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Number | Self::Text(_) => None,
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Number | Self::Text(_) | Self::Unread(_) => None,
             Self::List(values) => values.iter().find_map(Self::twice),
             Self::Object(object) => object.anywhere_twice(),
         }
@@ -68,11 +100,21 @@ impl<'a> Value<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Refuses an object that has a field twice, itself or anywhere within.
+    /// Refuses an object that has a field twice, itself or anywhere within, or a value that
+    /// can't be read: half of a surrogate pair, or lists within lists without end.
     pub(super) fn sound(self) -> Result<Self, Problem> {
-        match self.anywhere_twice() {
+        if let Some(field) = self.anywhere_twice() {
+            return Err(twice(field));
+        }
+        let unread = |(name, value): &(Cow<'a, str>, Value<'a>)| match value {
+            Value::Unread(text) => {
+                Value::of_text(text).err().map(|error| format!("the field {name:?} is no JSON: {error}"))
+            }
+            _ => None,
+        };
+        match self.fields.iter().find_map(unread) {
             None => Ok(self),
-            Some(field) => Err(twice(field)),
+            Some(detail) => Err(Problem::new(Code::MalformedRequest, detail)),
         }
     }
 
@@ -82,6 +124,18 @@ impl<'a> Object<'a> {
             None => Ok(self),
             Some(field) => Err(twice(field)),
         }
+    }
+
+    /// Reads the values that are unread, but for those that can't be.
+    fn read(mut self) -> Self {
+        for (_, value) in &mut self.fields {
+            if let Value::Unread(text) = *value
+                && let Ok(read) = Value::of_text(text)
+            {
+                *value = read;
+            }
+        }
+        self
     }
 
     /// The field's value, where it stands once.
@@ -155,12 +209,42 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
-        let mut fields: Vec<(Cow<'de, str>, Value<'de>)> = Vec::with_capacity(8);
-        while let Some(Name(name)) = access.next_key()? {
-            fields.push((name, access.next_value()?));
+        fields(&mut access, |access| access.next_value()).map(Value::Object)
+    }
+}
+
+/// The fields of an object, their values read by `value`.
+fn fields<'de, A: MapAccess<'de>>(
+    access: &mut A,
+    value: impl Fn(&mut A) -> Result<Value<'de>, A::Error>,
+) -> Result<Object<'de>, A::Error> {
+    let mut fields: Vec<(Cow<'de, str>, Value<'de>)> = Vec::with_capacity(8);
+    while let Some(Name(name)) = access.next_key()? {
+        fields.push((name, value(access)?));
+    }
+    let twice = first_twice(&fields).map(str::to_owned);
+    Ok(Object { fields, twice })
+}
+
+/// An object of which no value is read.
+struct Unread<'a>(Object<'a>);
+
+impl<'de> Deserialize<'de> for Unread<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct UnreadReader;
+        impl<'de> Visitor<'de> for UnreadReader {
+            type Value = Unread<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Unread<'de>, A::Error> {
+                let text = |access: &mut A| access.next_value().map(|raw: &RawValue| Value::Unread(raw.get()));
+                fields(&mut access, text).map(Unread)
+            }
         }
-        let twice = first_twice(&fields).map(str::to_owned);
-        Ok(Value::Object(Object { fields, twice }))
+        deserializer.deserialize_map(UnreadReader)
     }
 }
 

@@ -25,12 +25,12 @@ const BATCH_MAX: usize = 1000;
 pub(super) async fn scan(
     State(http): State<Arc<Http>>,
     caller: Caller,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
     Key(request_id): Key,
     path: PathText,
 ) -> Result<Response, Problem> {
     let read = || {
-        let mut fields = Fields::of(json::object(&body)?.sound()?);
+        let mut fields = body.fields()?;
         let work_order = fields.path("work_order", path, value::work_order_number);
         scan_of(fields, request_id.clone(), work_order)
     };
@@ -41,12 +41,12 @@ pub(super) async fn scan(
 pub(super) async fn correct(
     State(http): State<Arc<Http>>,
     caller: Caller,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
     Key(request_id): Key,
     path: PathText,
 ) -> Result<Response, Problem> {
     let read = || {
-        let mut fields = Fields::of(json::object(&body)?.sound()?);
+        let mut fields = body.fields()?;
         let work_order = fields.path("work_order", path, value::work_order_number);
         correction_of(fields, request_id.clone(), work_order)
     };
@@ -59,7 +59,7 @@ pub(super) async fn batch(
     Caller(principal): Caller,
     headers: HeaderMap,
     uri: Uri,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, Problem> {
     let items: Vec<Item> = items_of(&body)?.into_iter().map(Item::read).collect();
     let good = items.iter().filter_map(|item| item.request.as_ref().ok()).cloned().collect();
@@ -257,12 +257,16 @@ fn refusal(update: &Update, more: &More) -> String {
     }
 }
 
-/// The items of a batch. Only the batch's own shape and count are judged here.
-fn items_of(body: &[u8]) -> Result<Vec<Value<'_>>, Problem> {
-    let mut fields = Fields::of(json::object(body)?.sound_at_the_top()?);
-    let items = fields.required("scans", |scans| match scans {
-        Value::List(items) if (1..=BATCH_MAX).contains(&items.len()) => Ok(items),
-        _ => Err(format!("must be a list of 1 to {BATCH_MAX} scans").into()),
+/// The items of a batch, each as its text. Only the batch's own shape and count are judged here.
+fn items_of(body: &JsonBody) -> Result<Vec<&str>, Problem> {
+    let mut fields = body.unread_fields()?;
+    let items = fields.required("scans", |scans| {
+        let items = match scans {
+            Value::Unread(text) => json::unread_list(text),
+            _ => None,
+        };
+        let fit = |items: &Vec<&str>| (1..=BATCH_MAX).contains(&items.len());
+        items.filter(fit).ok_or_else(|| format!("must be a list of 1 to {BATCH_MAX} scans").into())
     });
     fields.finish(items)
 }
@@ -274,8 +278,8 @@ struct Item {
 }
 
 impl Item {
-    fn read(item: Value<'_>) -> Self {
-        let object = match item.object() {
+    fn read(text: &str) -> Self {
+        let object = match json::object(text.as_bytes()) {
             Ok(object) => object,
             Err(problem) => return Self { request_id: None, request: Err(problem) },
         };

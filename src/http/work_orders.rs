@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::extract::{Fields, JsonBody, PathText, value};
 use super::pages::{self, Cursor, Page};
 use super::problem::{Code, Problem};
-use super::{Http, json, json_response};
+use super::{Http, json_response};
 use crate::domain::ids::{Fence, Owner, QUANTITY_LIMIT, Quantity, Revision, Seq, Stamp, WorkOrderNumber};
 use crate::domain::request::{NAME_MAX, NOTE_MAX};
 use crate::domain::time::Timestamp;
@@ -28,10 +28,10 @@ const SEARCH_MAX: usize = 64;
 pub(super) async fn put(
     State(http): State<Arc<Http>>,
     headers: HeaderMap,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
     path: PathText,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::of(json::object(&body)?.sound()?);
+    let mut fields = body.fields()?;
     let number = fields.path("work_order", path, value::work_order_number);
     let quantity = || value::integer(0..=QUANTITY_LIMIT);
     let planned = fields.required("planned_quantity", quantity()).and_then(Quantity::new);
@@ -59,10 +59,10 @@ pub(super) async fn put(
 pub(super) async fn patch(
     State(http): State<Arc<Http>>,
     headers: HeaderMap,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
     path: PathText,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::of(json::object(&body)?.sound()?);
+    let mut fields = body.fields()?;
     let number = fields.path("work_order", path, value::work_order_number);
     let hold = fields.required("status", value::word(hold_of_word, "paused, cancelled or in_progress"));
     let reason = fields.required("reason", value::filled(NOTE_MAX));

@@ -161,6 +161,8 @@ async fn every_wrong_field_is_named_with_its_reason() {
     let corrections = "POST /v1/work-orders/W1/corrections";
     let (put, patch) = ("PUT /v1/work-orders/W2", "PATCH /v1/work-orders/W1");
     let long = |n| format!(r#"{{"counter":"input","note":"{}"}}"#, "n".repeat(n));
+    let longest = format!(r#"{{"counter":"input","quantity":{}}}"#, "9".repeat(310));
+    let batch = r#"{"scans":[{"request_id":"k1","work_order":"W1","counter":"input"}]}"#;
     let pitfall_45 = format!(r#"{{"counter":"input","barcode":"{}"}}"#, "\u{fdfa}".repeat(128));
     for (line, body, wrong) in [
         (scans, "{}", &["counter"][..]),
@@ -173,6 +175,8 @@ async fn every_wrong_field_is_named_with_its_reason() {
         (scans, r#"{"counter":"input","quantity":1e2}"#, &["quantity"]),
         (scans, r#"{"counter":"input","quantity":"1"}"#, &["quantity"]),
         (scans, r#"{"counter":"input","quantity":99999999999999999999}"#, &["quantity"]),
+        (scans, r#"{"counter":"input","quantity":1e400}"#, &["quantity"]),
+        (scans, &longest, &["quantity"]),
         (scans, r#"{"counter":"input","action":"unbind"}"#, &["barcode"]),
         (scans, r#"{"counter":"input","action":"unbind","barcode":"P","quantity":1}"#, &["quantity"]),
         (scans, r#"{"counter":"input","barcode":" \r\n"}"#, &["barcode"]),
@@ -212,6 +216,13 @@ async fn every_wrong_field_is_named_with_its_reason() {
         (patch, "{}", &["status", "reason"]),
         (patch, r#"{"status":"completed","reason":"r"}"#, &["status"]),
         (patch, r#"{"status":"paused","reason":""}"#, &["reason"]),
+        // a query is no place for fields
+        ("POST /v1/work-orders/W1/scans?quantity=12", r#"{"counter":"output"}"#, &["quantity"]),
+        ("POST /v1/work-orders/W1/scans?%ff=1&&", "{}", &["%ff", "counter"]),
+        ("PUT /v1/work-orders/W1?line=L3", r#"{"planned_quantity":5}"#, &["line"]),
+        ("PATCH /v1/work-orders/W1?reason=r", r#"{"status":"paused"}"#, &["reason", "reason"]),
+        ("POST /v1/scans?dry_run=true", batch, &["dry_run"]),
+        ("POST /v1/consistency/findings/f1/repair?dry_run=true", r#"{"reason":"r"}"#, &["dry_run"]),
         ("POST /v1/scans", "{}", &["scans"]),
         ("POST /v1/scans", r#"{"scans":[]}"#, &["scans"]),
         ("POST /v1/scans", r#"{"scans":{},"more":1}"#, &["scans", "more"]),
@@ -292,9 +303,8 @@ async fn the_first_thing_that_is_wrong_answers_in_the_contracts_order() {
 async fn a_batch_answers_each_item_by_itself_and_in_order() {
     let service = Service::with_work_order().await;
     service.scan("k0", r#"{"counter":"scrap"}"#).await;
-    let reply = service
-        .batch(
-            r#"{"scans":[
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let batch = r#"{"scans":[
             {"request_id":"k1","work_order":"W1","counter":"input","barcode":"P1"},
             {"request_id":"k1","work_order":"W1","counter":"input","barcode":"P1"},
             {"request_id":"\"k2\"","work_order":"W1","counter":"input","barcode":"P1"},
@@ -307,10 +317,12 @@ async fn a_batch_answers_each_item_by_itself_and_in_order() {
             {"request_id":7,"work_order":"W1","counter":"input"},
             {"request_id":"k6","work_order":"-","nonsense":{"a":1,"b":[]}},
             "k7",
+            {"request_id":"k9","work_order":"W1","counter":"input","operator":"张\ud842"},
+            {"request_id":"k9","work_order":"W1","counter":"input","quantity":1e400},
+            {"request_id":"k9","work_order":"W1","counter":"input","deep":DEEP},
             {"request_id":"k8","work_order":"W1","counter":"output","quantity":3}
-        ]}"#,
-        )
-        .await;
+        ]}"#;
+    let reply = service.batch(&batch.replace("DEEP", &deep)).await;
     assert_eq!(reply.status, 200);
     let results = reply.json()["results"].as_array().unwrap().clone();
     let expected = [
@@ -326,6 +338,9 @@ async fn a_batch_answers_each_item_by_itself_and_in_order() {
         (Value::Null, 400, false, "idempotency-key-invalid"),
         (json!("k6"), 422, false, "invalid-field"),
         (Value::Null, 400, false, "malformed-request"),
+        (json!("k9"), 400, false, "malformed-request"),
+        (json!("k9"), 422, false, "invalid-field"),
+        (json!("k9"), 400, false, "malformed-request"),
         (json!("k8"), 201, false, ""),
     ];
     assert_eq!(results.len(), expected.len());

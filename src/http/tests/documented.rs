@@ -130,18 +130,19 @@ async fn every_route_knows_exactly_the_documented_query() {
         let in_query = all.iter().map(resolved).filter(|parameter| parameter["in"] == "query");
         in_query.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
     };
-    let gets = ROUTES.iter().filter(|(method, route)| *method == "GET" && route.starts_with("/v1/"));
-    let of = |route: &str| in_query(&DOCUMENT["paths"][route]["get"]);
-    let names: BTreeSet<String> = gets.clone().flat_map(|(_, route)| of(route)).collect();
-    for (_, route) in gets {
+    let routes = ROUTES.iter().filter(|(_, route)| route.starts_with("/v1/"));
+    let of = |method: &str, route: &str| in_query(&DOCUMENT["paths"][route][method.to_lowercase()]);
+    let names: BTreeSet<String> = routes.clone().flat_map(|(method, route)| of(method, route)).collect();
+    for (method, route) in routes {
         let query: Vec<String> = names.iter().map(|name| format!("{name}=%00")).collect();
         let path = ["{request_id}", "{check_id}", "{finding_id}"]
             .iter()
             .fold(route.replace("{work_order}", "W1"), |path, parameter| path.replace(parameter, "k1"));
-        let problem = service.get(&format!("{path}?{}", query.join("&"))).await.problem();
+        let line = format!("{method} {path}?{}", query.join("&"));
+        let problem = service.send(&line, &[JSON, ("idempotency-key", "k1")], "{}").await.problem();
         let unknown =
             problem["errors"].as_array().unwrap().iter().filter(|error| error["reason"] == "is not known here");
         let unknown: BTreeSet<String> = unknown.map(|error| error["field"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(unknown, names.difference(&of(route)).cloned().collect(), "{route}");
+        assert_eq!(unknown, names.difference(&of(method, route)).cloned().collect(), "{method} {route}");
     }
 }
