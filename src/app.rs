@@ -39,7 +39,8 @@ use crate::telemetry::Metrics;
 
 /// How long a stopping service still answers 503, so that a load balancer sees it leave.
 const LINGER: Duration = Duration::from_secs(1);
-/// What of the grace is left for the last commits and for giving leases back, at least.
+/// What of the grace is left for the last commits and for giving leases back, at least; half
+/// of it where it is short, so that requests under way have some of it, too.
 const LAST_COMMITS: Duration = Duration::from_secs(2);
 /// How long the monitor may take to leave a check.
 const MONITOR_STOPS: Duration = Duration::from_secs(2);
@@ -212,7 +213,7 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
         ended = committer.watch() => return Ok(ended?),
         both = async { tokio::join!(http::server::serve(listener, http), stopped) } => both,
     };
-    let left = config.shutdown_grace.saturating_sub(begun.elapsed()).max(LAST_COMMITS);
+    let left = config.shutdown_grace.saturating_sub(begun.elapsed()).max(last_commits(config.shutdown_grace));
     committer.stop(left).await?;
     // A page is read in less; what is left of a check is another process's to go on with.
     let (checked, ()) = tokio::join!(tokio::time::timeout(MONITOR_STOPS, watching), alarms.stopped());
@@ -431,8 +432,12 @@ fn limits(config: &Config) -> http::Limits {
         connections: limits.max_connections,
         in_flight: limits.max_in_flight,
         linger: LINGER,
-        grace: config.shutdown_grace.saturating_sub(LAST_COMMITS),
+        grace: config.shutdown_grace.saturating_sub(last_commits(config.shutdown_grace)),
     }
+}
+
+fn last_commits(grace: Duration) -> Duration {
+    LAST_COMMITS.min(grace / 2)
 }
 
 /// Cancels `stop` at the first SIGTERM or SIGINT.
@@ -446,4 +451,18 @@ fn hear_signals(stop: CancellationToken) -> std::io::Result<tokio::task::JoinHan
         }
         stop.cancel();
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_any_grace_requests_under_way_and_the_last_commits_have_some() {
+        for (grace, commits) in [(25_000, 2000), (4000, 2000), (2000, 1000), (1, 0)] {
+            let grace = Duration::from_millis(grace);
+            assert_eq!(last_commits(grace).as_millis(), commits);
+            assert!(last_commits(grace) < grace);
+        }
+    }
 }

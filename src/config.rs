@@ -1,6 +1,7 @@
 //! The configuration: flags over environment over file, each setting in one table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env::VarError;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -266,6 +267,9 @@ impl fmt::Display for Source {
     }
 }
 
+/// The most that `max-headers` may be, in bytes: hyper's buffer ends soon above it.
+const MOST_HEADERS: usize = 256 * 1024;
+
 /// Why the configuration can't be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadConfig {
@@ -275,6 +279,9 @@ pub enum BadConfig {
     /// The file of `--config` has a key that is no setting.
     #[error("{0}: {1} is no setting; settings are: {2}")]
     UnknownKey(PathBuf, String, String),
+    /// A variable of the environment is no text.
+    #[error("{0} in the environment is not UTF-8")]
+    NotUtf8(String),
     /// A secret is given twice.
     #[error("{0} and {0}_FILE are both set; give one of them")]
     SecretTwice(&'static str),
@@ -323,7 +330,7 @@ impl Settings {
     /// # Errors
     /// See [`BadConfig`].
     pub fn gather(flags: &ArgMatches) -> Result<Self, BadConfig> {
-        Self::from_sources(flags, |name| std::env::var(name).ok())
+        Self::from_sources(flags, |name| std::env::var(name))
     }
 
     /// The defaults but for these, whatever the user has set.
@@ -334,8 +341,12 @@ impl Settings {
         Self(values.map(|(name, value)| (name, Given { value, source: Source::Default })).collect())
     }
 
-    fn from_sources(flags: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
-        let env = |name: &str| env(name).filter(|value| !value.is_empty());
+    fn from_sources(flags: &ArgMatches, env: impl Fn(&str) -> Result<String, VarError>) -> Result<Self, BadConfig> {
+        let env = |name: &str| match env(name) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(BadConfig::NotUtf8(name.to_owned())),
+        };
         let file = match flags.get_one::<String>("config") {
             Some(path) => read_file(Path::new(path))?,
             None => BTreeMap::new(),
@@ -344,7 +355,7 @@ impl Settings {
         for setting in SETTINGS {
             let from_env = match setting.secret {
                 true => secret_from_env(setting, &env)?,
-                false => env(setting.env),
+                false => env(setting.env)?,
             };
             let given = flags
                 .get_one::<String>(setting.name)
@@ -398,6 +409,13 @@ impl Settings {
                         .into(),
                 ));
             }
+            (Some(_), None) if fallback == Fallback::Refuse => {
+                return Err(BadConfig::Together(
+                    "lease-fallback = refuse without REDIS_URL: without Redis all is counted by the database's row \
+                     locks, which is what refuse forbids; set REDIS_URL, or leave lease-fallback out"
+                        .into(),
+                ));
+            }
             (Some(database_url), redis_url) => {
                 let redis = redis_url.map(|url| Redis { url, ttl, hold, fallback });
                 Deployment::Shared { database_url, redis }
@@ -436,6 +454,9 @@ impl Settings {
                 duplicates_within: self.duration("alarm-duplicates-within")?,
             },
         };
+        if config.limits.max_headers > MOST_HEADERS {
+            return Err(BadConfig::Together(format!("max-headers must be at most {}KiB", MOST_HEADERS / 1024)));
+        }
         if config.access == Access::Keys && !config.listen.ip().is_loopback() {
             return Err(BadConfig::Together(format!(
                 "no access key exists, so {} would be open to everybody: listen on 127.0.0.1, \
@@ -539,8 +560,11 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     ip.as_deref().unwrap_or(text).parse().map_err(problem)
 }
 
-fn secret_from_env(setting: &Setting, env: &impl Fn(&str) -> Option<String>) -> Result<Option<String>, BadConfig> {
-    match (env(setting.env), env(&format!("{}_FILE", setting.env))) {
+fn secret_from_env(
+    setting: &Setting,
+    env: &impl Fn(&str) -> Result<Option<String>, BadConfig>,
+) -> Result<Option<String>, BadConfig> {
+    match (env(setting.env)?, env(&format!("{}_FILE", setting.env))?) {
         (Some(_), Some(_)) => Err(BadConfig::SecretTwice(setting.env)),
         (value, None) => Ok(value),
         (None, Some(path)) => match std::fs::read_to_string(path) {
@@ -616,7 +640,9 @@ mod tests {
         let command = clap::Command::new("scanfence").args(flags());
         let matches = command.get_matches_from(std::iter::once(&"scanfence").chain(args));
         let env: BTreeMap<_, _> = env.iter().copied().collect();
-        Settings::from_sources(&matches, |name| env.get(name).map(|&value| value.to_owned()))
+        Settings::from_sources(&matches, |name| {
+            env.get(name).map(|&value| value.to_owned()).ok_or(VarError::NotPresent)
+        })
     }
 
     fn read(args: &[&str], env: &[(&str, &str)]) -> Result<Config, BadConfig> {
@@ -653,6 +679,8 @@ mod tests {
             (vec!["--repair-automatically", "quantity,gap"], "quantity, status"),
             (vec!["--log-filter", "=x=y"], "log-filter"),
             (vec!["--redis-url", "redis://h"], "without DATABASE_URL"),
+            (vec!["--database-url", "postgres://h", "--lease-fallback", "refuse"], "without REDIS_URL"),
+            (vec!["--max-headers", "257KiB"], "max-headers must be at most 256KiB"),
             (vec!["--listen", "0.0.0.0:8080"], "SCANFENCE_ACCESS=open"),
         ] {
             let problem = read(&args, &[]).unwrap_err().to_string();
@@ -660,6 +688,18 @@ mod tests {
         }
         assert!(read(&["--listen", "0.0.0.0:8080", "--access", "open"], &[]).is_ok());
         assert_eq!(read(&["--listen", "localhost:81"], &[]).unwrap().listen.to_string(), "127.0.0.1:81");
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_refused_not_taken_for_missing() {
+        let matches = clap::Command::new("scanfence").args(flags()).get_matches_from(["scanfence"]);
+        for broken in ["SCANFENCE_DATA", "DATABASE_URL", "DATABASE_URL_FILE"] {
+            let settings = Settings::from_sources(&matches, |name| match name == broken {
+                true => Err(VarError::NotUnicode("\u{fffd}".into())),
+                false => Err(VarError::NotPresent),
+            });
+            assert_eq!(settings.unwrap_err(), BadConfig::NotUtf8(broken.to_owned()));
+        }
     }
 
     #[test]
