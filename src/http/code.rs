@@ -392,7 +392,7 @@ impl Code {
                 Some(No),
                 (
                     "A person has to decide",
-                    "The log itself is in doubt here, so it can't say what is right. The finding shows the rows and,                      where there is one, a correction that would bring the quantity to the sum of the log.",
+                    "The log itself is in doubt here, so it can't say what is right. The finding shows the rows and, where there is one, a correction that would bring the quantity to the sum of the log.",
                 ),
                 (
                     "需要人工决定",
@@ -463,9 +463,9 @@ impl Code {
                 None,
                 (
                     "The request line or headers are too large",
-                    "Request line and headers together are at most 16 KiB and 100 headers.",
+                    "Request line and headers together are at most 16 KiB, unless configured otherwise, and 100 headers.",
                 ),
-                ("请求行或请求头过大", "请求行与请求头合计不得超过 16 KiB，且最多 100 个请求头。"),
+                ("请求行或请求头过大", "请求行与请求头合计不得超过 16 KiB（除非另有配置），且最多 100 个请求头。"),
             ),
             Self::InternalError => row(
                 "internal-error",

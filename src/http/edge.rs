@@ -24,8 +24,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::extract::{Caller, Sent, key_header, key_of};
 use super::problem::{Code, Language, Problem};
-use super::{BATCH, COUNTING, Http, OPEN, ROUTES};
-use crate::domain::ids::WorkOrderNumber;
+use super::{BATCH, COUNTING, Http, KEYED, OPEN, ROUTES};
+use crate::domain::ids::{RequestId, WorkOrderNumber};
 use crate::telemetry::HttpLabels;
 
 /// The outermost layer of every route.
@@ -33,7 +33,7 @@ pub(super) async fn edge(State(http): State<Arc<Http>>, request: Request, next: 
     let seen = Seen::of(&request);
     let answer = handled(&http, &seen, request, next).await;
     let mut response = answer.unwrap_or_else(Problem::into_response);
-    let problem = response.extensions_mut().remove::<Arc<Problem>>();
+    let problem = response.extensions_mut().remove::<Arc<Problem>>().map(|problem| seen.named(problem));
     if let Some(problem) = &problem {
         response = problem.response(seen.language(), seen.uri.path(), !seen.method.is_safe());
         if problem.code == Code::ShuttingDown {
@@ -156,6 +156,20 @@ impl Seen {
         }
     }
 
+    /// The request id of the header, where this route takes one and it is one.
+    fn request_id(&self) -> Option<RequestId> {
+        self.key.as_ref().filter(|_| KEYED.contains(&self.route)).and_then(key_of)
+    }
+
+    /// A problem with its request id, which those of the edge itself don't know: whoever gets
+    /// no answer in time has to ask after it by this id.
+    fn named(&self, problem: Arc<Problem>) -> Arc<Problem> {
+        match (&problem.request_id, self.request_id()) {
+            (None, Some(request_id)) => Arc::new(Arc::unwrap_or_clone(problem).about(request_id)),
+            _ => problem,
+        }
+    }
+
     fn language(&self) -> Language {
         Language::of(&self.languages)
     }
@@ -181,7 +195,7 @@ impl Seen {
                     code = problem.map(|problem| problem.code.word()),
                     detail = problem.map(|problem| problem.detail.as_ref()),
                     work_order = self.work_order().map(tracing::field::display),
-                    request_id = self.key.as_ref().and_then(key_of).map(tracing::field::display),
+                    request_id = self.request_id().map(tracing::field::display),
                     elapsed_ms = self.started.elapsed().as_secs_f64() * 1000.0,
                     "request"
                 )

@@ -92,6 +92,13 @@ const OPEN: [&str; 4] = ["/livez", "/readyz", "/openapi.yaml", "/problems/{code}
 /// The routes whose handlers hand in to the committer and wait: it goes on without them.
 const COUNTING: [&str; 3] = ["/v1/work-orders/{work_order}/scans", "/v1/work-orders/{work_order}/corrections", BATCH];
 
+/// The routes that take their request id from the header `Idempotency-Key`.
+const KEYED: [&str; 3] = [
+    "/v1/work-orders/{work_order}/scans",
+    "/v1/work-orders/{work_order}/corrections",
+    "/v1/consistency/findings/{finding_id}/repair",
+];
+
 /// The route whose body may be as large as [`Limits::batch_body`].
 const BATCH: &str = "/v1/scans";
 

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 pub use super::code::{Applied, Code};
-use super::extract::{FieldError, preferred};
+use super::extract::{FieldError, Fields, preferred};
 use super::updates::Rendered;
 use super::{REPLAYED, json};
 use crate::domain::ids::RequestId;
@@ -74,6 +74,7 @@ impl Language {
             let primary = range.split('-').next().unwrap_or_default();
             match language {
                 _ if range == "*" => Some(0),
+                _ if range.eq_ignore_ascii_case(language.tag()) => Some(2),
                 Self::English => primary.eq_ignore_ascii_case("en").then_some(1),
                 Self::Chinese => primary.eq_ignore_ascii_case("zh").then_some(1),
             }
@@ -104,6 +105,9 @@ impl Problem {
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [FieldError { field, reason }] => format!("{field}: {reason}"),
+            errors if errors.len() == Fields::ERRORS_MAX => {
+                format!("{} fields or more are wrong; see errors", errors.len())
+            }
             errors => format!("{} fields are wrong; see errors", errors.len()),
         };
         Self { more: More::Errors(errors), ..Self::new(Code::InvalidField, detail) }

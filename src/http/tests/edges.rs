@@ -46,9 +46,11 @@ async fn head_works_where_get_does() {
 #[tokio::test]
 async fn a_problem_speaks_the_callers_language_and_explains_itself() {
     let service = Service::with_work_order().await;
-    for (language, tag, title) in
-        [("zh-CN,zh;q=0.9,en;q=0.8", "zh-CN", "工单不存在"), ("de", "en", "There is no such work order")]
-    {
+    for (language, tag, title) in [
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh-CN", "工单不存在"),
+        ("zh-TW;q=0, zh-CN, en;q=0.5", "zh-CN", "工单不存在"),
+        ("de", "en", "There is no such work order"),
+    ] {
         let reply = service.send("GET /v1/work-orders/W9", &[("accept-language", language)], "").await;
         assert_eq!((reply.header("content-language"), &reply.problem()["title"]), (tag, &json!(title)));
         let explained = service.send("GET /problems/work-order-unknown", &[("accept-language", language)], "").await;
@@ -109,6 +111,7 @@ async fn a_request_that_takes_too_long_is_408_and_goes_on() {
     let problem = late.problem();
     assert_eq!((late.status.as_u16(), &problem["code"]), (408, &json!("request-timeout")));
     assert_eq!((&problem["applied"], &problem["retryable"]), (&json!("unknown"), &json!(true)));
+    assert_eq!(problem["request_id"], "k1", "to ask after it");
     service.shop.mood(Mood::Good);
     let again = service.scan("k1", r#"{"counter":"input"}"#).await;
     assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (201, "true"));
@@ -151,6 +154,7 @@ async fn past_the_requests_in_flight_all_but_health_is_503() {
     let shed = service.scan("k2", r#"{"counter":"input"}"#).await;
     assert_eq!((shed.status.as_u16(), shed.code().as_str()), (503, "overloaded"));
     assert_eq!((shed.header("retry-after"), &shed.problem()["applied"]), ("1", &json!("unknown")));
+    assert_eq!(shed.problem()["request_id"], "k2");
     for open in ["/livez", "/readyz", "/openapi.yaml", "/problems/overloaded"] {
         assert_eq!(service.get(open).await.status, 200, "{open}");
     }
@@ -168,6 +172,7 @@ async fn a_defect_is_a_500_of_unknown_effect() {
         let problem = reply.problem();
         assert_eq!((reply.status.as_u16(), &problem["code"]), (500, &json!("internal-error")));
         assert_eq!((&problem["applied"], &problem["retryable"]), (&json!("unknown"), &json!(false)));
+        assert_eq!(problem["request_id"], "k1");
     }
     service.shop.mood(Mood::Panics);
     assert_eq!(service.put("/v1/work-orders/W2", r#"{"planned_quantity":1}"#).await.code(), "internal-error");
