@@ -16,8 +16,8 @@ use crate::domain::ids::{Fence, Principal, WorkOrderNumber};
 use crate::domain::request::Request;
 use crate::telemetry::{CodeLabel, Metrics};
 
-/// How many work orders at most stay with the row-locked lane; the others are tried under the
-/// lease each time.
+/// How many work orders at most stay with the row-locked lane while nothing waits for them; what
+/// comes later for the others is tried under the lease again.
 const STAYS: usize = 8_192;
 
 /// The two ways of the committer.
@@ -161,6 +161,8 @@ struct State {
     parked: HashMap<WorkOrderNumber, Instant>,
     /// Until when work orders go by the row lock.
     row_locked_until: HashMap<WorkOrderNumber, Instant>,
+    /// While that is full: when the first of them is over.
+    full_until: Option<Instant>,
     /// When something that a parked one may wait for last came free.
     freed_at: Option<Instant>,
     waiting: usize,
@@ -215,20 +217,24 @@ impl State {
         }
     }
 
-    /// Puts a work order that has something to do at the end of its lane's turn.
-    fn enrol(&mut self, number: &WorkOrderNumber, now: Instant) {
-        let Some(queue) = self.queues.get_mut(number) else { return };
-        if queue.place != Place::Aside || queue.waiting.is_empty() {
-            return;
-        }
-        let lane = match self.row_locked_until.get(number) {
+    /// The lane of a work order that nobody has sent to one.
+    fn lane_of(&mut self, number: &WorkOrderNumber, now: Instant) -> Lane {
+        match self.row_locked_until.get(number) {
             Some(&until) if now < until => Lane::RowLocked,
             Some(_) => {
                 self.row_locked_until.remove(number);
                 Lane::Leased
             }
             None => Lane::Leased,
-        };
+        }
+    }
+
+    /// Puts a work order that has something to do at the end of a lane's turn.
+    fn enrol(&mut self, number: &WorkOrderNumber, lane: Lane) {
+        let Some(queue) = self.queues.get_mut(number) else { return };
+        if queue.place != Place::Aside || queue.waiting.is_empty() {
+            return;
+        }
         queue.place = Place::Enrolled(lane);
         let waiting = queue.waiting.len();
         let ring = self.ring(lane);
@@ -251,11 +257,13 @@ impl State {
     /// Sends a work order by the row lock for a while, whether or not anything waits for it:
     /// a terminal that sends one scan after the other must not find out with each.
     fn row_lock(&mut self, number: &WorkOrderNumber, now: Instant, stay: Duration) {
-        if self.row_locked_until.len() >= STAYS {
-            self.row_locked_until.retain(|_, until| now < *until);
+        let stays = &mut self.row_locked_until;
+        if stays.len() >= STAYS && self.full_until.is_none_or(|over| over <= now) {
+            stays.retain(|_, until| now < *until);
+            self.full_until = stays.values().min().copied();
         }
-        if self.row_locked_until.len() < STAYS {
-            self.row_locked_until.insert(number.clone(), now + stay);
+        if stays.len() < STAYS || stays.contains_key(number) {
+            stays.insert(number.clone(), now + stay);
         }
     }
 
@@ -264,7 +272,8 @@ impl State {
         let numbers: Vec<_> = self.parked.iter().filter(|&(_, &until)| due(until)).map(|(n, _)| n.clone()).collect();
         for number in numbers {
             self.parked.remove(&number);
-            self.enrol(&number, now);
+            let lane = self.lane_of(&number, now);
+            self.enrol(&number, lane);
         }
     }
 }
@@ -291,7 +300,10 @@ impl Mailbox {
             let place = queue.place;
             match place {
                 Place::Enrolled(lane) => state.ring(lane).ready += 1,
-                Place::Aside if !state.parked.contains_key(&number) => state.enrol(&number, now),
+                Place::Aside if !state.parked.contains_key(&number) => {
+                    let lane = state.lane_of(&number, now);
+                    state.enrol(&number, lane);
+                }
                 Place::Aside | Place::Out(..) => {}
             }
         }
@@ -462,7 +474,12 @@ impl Mailbox {
             state.parked.insert(number.clone(), now + pause);
             self.leased.notify_one();
         } else {
-            state.enrol(number, now);
+            // What waits goes where it is sent, though not everything that comes later can.
+            let lane = match next {
+                Next::RowLocked { .. } => Lane::RowLocked,
+                Next::Leased | Next::Parked { .. } => state.lane_of(number, now),
+            };
+            state.enrol(number, lane);
         }
         // The lane that hands back looks again itself.
         if from != Lane::RowLocked && state.row_locked.is_due() {
@@ -646,6 +663,19 @@ mod tests {
         mailbox.done(&names(&["A"])[0]);
         park(asked);
         assert_eq!(take(&mailbox), names(&["A"]), "it came free between the ask and here");
+    }
+
+    #[test]
+    fn what_is_sent_to_the_row_lock_goes_there_however_many_stay_there() {
+        let settings = Settings { batch: 2 * STAYS, ..Settings::default() };
+        let mailbox = Mailbox::new(settings, Arc::new(Metrics::new()));
+        let all: Vec<String> = (0..=STAYS).map(|number| format!("W{number}")).collect();
+        post(&mailbox, &all.iter().map(String::as_str).collect::<Vec<_>>());
+        for work in mailbox.take_now(Lane::Leased).0 {
+            mailbox.put_back(work, Next::RowLocked { stay: Duration::from_secs(60) });
+        }
+        assert_eq!(take(&mailbox), names(&[]), "the leased lane would hand it back for ever");
+        assert_eq!(mailbox.take_now(Lane::RowLocked).0.len(), STAYS + 1);
     }
 
     #[test]
