@@ -187,6 +187,11 @@ fn scan(number: &WorkOrderNumber, id: &str) -> Request {
     }
 }
 
+fn scan_of(number: &WorkOrderNumber, id: &str, barcode: &str) -> Request {
+    let barcode = Some(Barcode::parse(barcode).unwrap());
+    Request { ask: Ask::Scan { quantity: Quantity::new(1).unwrap(), barcode }, ..scan(number, id) }
+}
+
 fn counted(answer: &Answer) -> &Arc<Update> {
     match answer {
         Answer::Decided { update, .. } if update.code.is_none() => update,
@@ -316,6 +321,22 @@ impl Bend for Arc<LoadsAtAGate> {
             self.open.notified().await;
         }
         inner.load(wanted).await
+    }
+}
+
+/// Says when it is asked for updates, and reads them when it is let.
+#[derive(Default)]
+struct ReadsAtAGate {
+    asked: Notify,
+    open: Notify,
+}
+
+#[async_trait]
+impl Bend for Arc<ReadsAtAGate> {
+    async fn updates_by_id(&self, inner: &Arc<dyn Store>, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
+        self.asked.notify_one();
+        self.open.notified().await;
+        inner.updates_by_id(ids).await
     }
 }
 
@@ -725,7 +746,7 @@ on_both_stores! {
         let number = work_order(&store, "W").await;
         let (replica, gate) = gated(&ground, std::slice::from_ref(&number)).await;
         gate.open.add_permits(3);
-        let part = Request { ask: Ask::Scan { quantity: Quantity::new(1).unwrap(), barcode: Some(Barcode::parse("A1").unwrap()) }, ..scan(&number, "k1") };
+        let part = scan_of(&number, "k1", "A1");
         counted(&replica.count(part.clone()).await);
         let answers = replica.count_all(vec![part, scan(&number, "k2")]).await;
         assert!(matches!(&answers[0], Answer::Decided { replayed: true, .. }), "{answers:?}");
@@ -780,6 +801,31 @@ on_both_stores! {
         assert_eq!(unsettled(&answers[2]), Unsettled::EarlierItemPending);
         assert_eq!(log_of(&store, &number).await.len(), 1);
         replica.stop().await;
+    }
+
+    async fn an_original_that_is_read_slowly_holds_nothing_else_up(ground: Ground) {
+        let store = ground.store().await;
+        let (number, other) = (work_order(&store, "A").await, work_order(&store, "B").await);
+        let counts = Replica::local(Arc::clone(&store));
+        let first = scan_of(&number, &unique("r-"), "A1");
+        counted(&counts.count(first.clone()).await);
+        counts.stop().await;
+        let leases: [Arc<dyn Lease>; 2] = [Arc::new(RowsAlone::new(owner())), Arc::new(LocalLease::new(owner()))];
+        for lease in leases {
+            let gate = Arc::new(ReadsAtAGate::default());
+            let bent = Bent { inner: Arc::clone(&store), bend: Arc::clone(&gate) };
+            let replica = Replica::start(Arc::new(bent), lease);
+            // Who counted it has to be read, since this replica did not.
+            let again = replica.intake.submit(vec![scan_of(&number, &unique("r-"), "A1")], &Principal::named("loopback"));
+            gate.asked.notified().await;
+            counted(&replica.count(scan(&number, &unique("r-"))).await);
+            counted(&replica.count(scan(&other, &unique("r-"))).await);
+            gate.open.notify_one();
+            let refused = &received(again).await[0];
+            let Answer::Decided { original: Some(original), .. } = refused else { panic!("{refused:?}") };
+            assert_eq!(original.request_id, first.request_id);
+            replica.stop().await;
+        }
     }
 
     async fn pitfall_42_a_slower_replica_without_redis_gets_its_turn(ground: Ground) {

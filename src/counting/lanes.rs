@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use super::batch::{self, Settled};
@@ -31,6 +32,8 @@ pub(super) struct Office {
     pub(super) metrics: Arc<Metrics>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) quarantine: Arc<Quarantine>,
+    /// The tasks that read what an answer still lacks.
+    pub(super) readers: TaskTracker,
 }
 
 impl Office {
@@ -67,41 +70,36 @@ impl Office {
         }
     }
 
-    /// Answers a settled batch, with the `originals` that are at hand; what it leaves is given back.
-    pub(super) async fn answer(&self, settled: Settled, originals: HashMap<RequestId, Arc<Update>>) -> Vec<Work> {
-        let Settled { answers, left } = settled;
-        let is_short = |answer: &Answer| batch::missing_original(answer).is_some();
-        let some_short = answers.iter().any(|(_, answer)| is_short(answer));
-        let (mut short, mut known) = (Vec::new(), originals);
-        for (waiting, answer) in answers {
-            if is_short(&answer) {
-                short.push((waiting, answer));
-                continue;
-            }
-            if some_short {
-                known.extend(counted(&answer));
-            }
+    /// Answers a settled batch, with the `originals` that are at hand; what it leaves is given
+    /// back. Others are read by a task of their own: a reader that is slow holds no lane up, nor
+    /// the work orders in its hands.
+    pub(super) fn answer(&self, settled: Settled, mut originals: HashMap<RequestId, Arc<Update>>) -> Vec<Work> {
+        let Settled { mut answers, left } = settled;
+        let is_short = |(_, answer): &(Waiting, Answer)| batch::missing_original(answer).is_some();
+        if answers.iter().any(is_short) {
+            originals.extend(answers.iter().filter_map(|(_, answer)| counted(answer)));
+            batch::fill_originals(&mut answers, &originals);
+        }
+        let (short, whole): (Vec<_>, Vec<_>) = answers.into_iter().partition(is_short);
+        for (waiting, answer) in whole {
             self.give(waiting, answer);
         }
         if !short.is_empty() {
-            self.answer_with_originals(short, known).await;
+            self.readers.spawn(self.clone().answer_with_originals(short));
         }
         left
     }
 
     /// Answers refusals that have to show which update counted the barcode.
-    async fn answer_with_originals(&self, mut answers: Vec<(Waiting, Answer)>, known: HashMap<RequestId, Arc<Update>>) {
-        batch::fill_originals(&mut answers, &known);
+    async fn answer_with_originals(self, mut answers: Vec<(Waiting, Answer)>) {
         let missing: Vec<RequestId> =
             answers.iter().filter_map(|(_, answer)| batch::missing_original(answer)).cloned().collect();
-        if !missing.is_empty() {
-            match self.store.updates_by_id(&missing).await {
-                Ok(found) => {
-                    let found = found.into_iter().map(|update| (update.request_id.clone(), Arc::new(update))).collect();
-                    batch::fill_originals(&mut answers, &found);
-                }
-                Err(error) => warn!(cause = causes(&error), "the originals of refused scans can't be read: {error}"),
+        match self.store.updates_by_id(&missing).await {
+            Ok(found) => {
+                let found = found.into_iter().map(|update| (update.request_id.clone(), Arc::new(update))).collect();
+                batch::fill_originals(&mut answers, &found);
             }
+            Err(error) => warn!(cause = causes(&error), "the originals of refused scans can't be read: {error}"),
         }
         for (waiting, answer) in answers {
             // It is refused for good, but can't say why now: asked again, it will.

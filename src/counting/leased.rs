@@ -170,7 +170,7 @@ impl LeasedLane {
         let all = numbers(&work);
         let found_out = decided.blocked_by(&written);
         let settled = batch::settle(work, decided, &written.passed);
-        let mut left = self.office.answer(settled, originals).await;
+        let mut left = self.office.answer(settled, originals);
         for work in left.iter_mut().filter(|work| !found_out.contains(&work.number)) {
             self.memory.open().forget(&work.number);
             work.lost_under = tenures.get(&work.number).map(|held| held.fence);

@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, info_span};
 
 use crate::domain::ids::{Principal, WorkOrderNumber};
@@ -136,6 +137,7 @@ const LEASED_LANES: usize = 2;
 pub struct Committer {
     mailbox: Arc<Mailbox>,
     lanes: JoinSet<()>,
+    readers: TaskTracker,
     freed: JoinHandle<()>,
 }
 
@@ -166,13 +168,14 @@ impl Committer {
             drop(metrics.unsettled.get_or_create(&CodeLabel { code: why.code() }));
         }
         let mailbox = Arc::new(Mailbox::new(settings, Arc::clone(&metrics)));
-        let quarantine = Arc::new(Quarantine::default());
+        let (quarantine, readers) = (Arc::new(Quarantine::default()), TaskTracker::new());
         let office = Office {
             store,
             lease: Arc::clone(&lease),
             metrics: Arc::clone(&metrics),
             mailbox: Arc::clone(&mailbox),
             quarantine,
+            readers: readers.clone(),
         };
         let (mut lanes, shared) = (JoinSet::new(), leased::Shared::default());
         for lane in 1..=LEASED_LANES {
@@ -182,6 +185,7 @@ impl Committer {
         lanes.spawn(RowLockedLane::new(office).run().instrument(info_span!("row_locked_lane")));
         let committer = Self {
             lanes,
+            readers,
             freed: tokio::spawn(hear_of_freed(lease, Arc::clone(&mailbox)).instrument(info_span!("freed"))),
             mailbox: Arc::clone(&mailbox),
         };
@@ -205,13 +209,15 @@ impl Committer {
     /// # Errors
     /// [`Panicked`].
     pub async fn stop(self, grace: Duration) -> Result<(), Panicked> {
-        let Self { mailbox, mut lanes, freed } = self;
+        let Self { mailbox, mut lanes, readers, freed } = self;
         freed.abort();
         mailbox.close();
         let drained = timeout(grace, async {
             while let Some(ended) = lanes.join_next().await {
                 ended?;
             }
+            readers.close();
+            readers.wait().await;
             Ok(())
         });
         match drained.await {

@@ -63,7 +63,7 @@ impl RowLockedLane {
                 Ok((decided, passed)) => {
                     self.troubles.over();
                     let settled = batch::settle(work, decided, &passed);
-                    self.office.answer(settled, HashMap::new()).await
+                    self.office.answer(settled, HashMap::new())
                 }
                 Err(error @ (StoreError::TryAgain(_) | StoreError::Taken(_) | StoreError::Broken(_))) => {
                     self.troubles.pause_after(&error).await;

@@ -28,6 +28,9 @@ pub trait Bend: Send + Sync + 'static {
     ) -> Result<Written, StoreError> {
         inner.write_locked(wanted, decide).await
     }
+    async fn updates_by_id(&self, inner: &Arc<dyn Store>, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
+        inner.updates_by_id(ids).await
+    }
     fn epoch(&self, inner: &Arc<dyn Store>) -> u64 {
         inner.epoch()
     }
@@ -78,7 +81,7 @@ impl<B: Bend> Store for Bent<B> {
         self.inner.updates_of_barcode(query).await
     }
     async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
-        self.inner.updates_by_id(ids).await
+        self.bend.updates_by_id(&self.inner, ids).await
     }
     async fn ready(&self) -> Result<Readiness, StoreError> {
         self.inner.ready().await
