@@ -347,7 +347,7 @@ struct Failing(AtomicU64);
 impl Bend for Failing {
     async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
         match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)) {
-            Ok(_) => Err(StoreError::TryAgain("no connection, the test says".into())),
+            Ok(_) => Err(StoreError::Broken("no connection, the test says".into())),
             Err(_) => inner.write(batch).await,
         }
     }
@@ -1041,4 +1041,38 @@ async fn pitfall_49_key_columns_are_compared_by_byte() {
     .await
     .unwrap();
     assert_eq!(others, [], "indexed text whose order a new C library could change");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_held_elsewhere_holds_no_other_up() {
+    let database = Database::fresh().await;
+    postgres::migrate(database.url()).await.unwrap();
+    let store = ground_store(&database).await;
+    let stuck = work_order(&store, "S").await;
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        others.push(work_order(&store, "W").await);
+    }
+    let leases: [Arc<dyn Lease>; 2] = [Arc::new(RowsAlone::new(owner())), Arc::new(LocalLease::new(owner()))];
+    for lease in leases {
+        let mut beside = database.connect().await;
+        let lock = format!("begin; select from work_orders where work_order = '{stuck}' for update");
+        sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut beside).await.unwrap();
+
+        let replica = Replica::start(Arc::clone(&store), lease);
+        let waits = scan(&stuck, &unique("r-"));
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let batch = std::iter::once(waits.clone()).chain(others.iter().map(|other| scan(other, &unique("r-"))));
+            let mut answers = replica.intake.submit(batch.collect(), &Principal::named("loopback"));
+            held.push(answers.remove(0));
+            for answer in received(answers).await {
+                counted(&answer);
+            }
+        }
+        beside.close().await.unwrap();
+        received(held).await;
+        counted(&replica.count(waits).await);
+        replica.stop().await;
+    }
 }

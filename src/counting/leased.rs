@@ -403,17 +403,19 @@ impl LeasedLane {
     async fn after(&mut self, error: &StoreError, work: Vec<Work>) {
         self.office.lease.settle(&numbers(&work)).await;
         match error {
-            StoreError::TryAgain(_) | StoreError::Broken(_) => {
-                if error.outcome_unknown() {
-                    self.memory.open().clear();
-                }
+            StoreError::Broken(_) => {
+                self.memory.open().clear();
                 self.troubles.pause_after(error).await;
                 for work in work {
                     self.office.mailbox.put_back(work, Next::Leased);
                 }
             }
-            // The row-locked lane looks everything up, and finds the culprit by halving.
-            StoreError::Taken(_) | StoreError::BehindLog(_) | StoreError::Refused(_) => {
+            // The row-locked lane looks everything up, and finds the culprit by halving: a request
+            // that is refused, or a row that is held elsewhere and would hold all others up here.
+            StoreError::TryAgain(_) | StoreError::Taken(_) | StoreError::BehindLog(_) | StoreError::Refused(_) => {
+                if matches!(error, StoreError::TryAgain(_)) {
+                    self.troubles.pause_after(error).await;
+                }
                 for work in work {
                     self.send_to_row_lock(work, AFTER_OVERTAKEN);
                 }

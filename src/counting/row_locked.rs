@@ -3,10 +3,12 @@
 //!
 //! Slower, and never overtaken. Work orders come here without a lease, after a write that
 //! came too late, and when something in a batch upset the store: then the batch is halved
-//! until the culprit stands alone, and the rest counts.
+//! until the culprit stands alone, and the rest counts. So it is where a row is held elsewhere
+//! for longer than is waited for it.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::mem::take;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -24,14 +26,22 @@ use crate::telemetry::causes;
 /// How long a work order stays in this lane after a try that failed.
 const AFTER_TROUBLE: Duration = Duration::from_millis(200);
 
+/// How long a batch is halved for a row that can't be locked. If it takes longer it is not one
+/// row: the database as a whole does not answer.
+const SEEKING: Duration = Duration::from_secs(5);
+
 pub(super) struct RowLockedLane {
     office: Office,
     troubles: Troubles,
+    /// When this batch began.
+    begun: Instant,
+    /// Work orders that could not be locked, each by itself, the last time.
+    stuck: HashSet<WorkOrderNumber>,
 }
 
 impl RowLockedLane {
     pub(super) fn new(office: Office) -> Self {
-        Self { office, troubles: Troubles::default() }
+        Self { office, troubles: Troubles::default(), begun: Instant::now(), stuck: HashSet::new() }
     }
 
     pub(super) async fn run(mut self) {
@@ -48,7 +58,14 @@ impl RowLockedLane {
         }
         self.office.note_batch(&work);
         let all = numbers(&work);
-        let left = self.settle(work).await;
+        self.begun = Instant::now();
+        // Whoever was stuck is waited for when the others are done, and by itself.
+        let before = take(&mut self.stuck);
+        let (stuck, free): (Vec<_>, Vec<_>) = work.into_iter().partition(|work| before.contains(&work.number));
+        let mut left = self.settle(free).await;
+        for work in stuck {
+            left.extend(self.settle(vec![work]).await);
+        }
         self.office.hand_back(&all, left, |_| Next::RowLocked { stay: AFTER_TROUBLE });
     }
 
@@ -65,7 +82,16 @@ impl RowLockedLane {
                     let settled = batch::settle(work, decided, &passed);
                     self.office.answer(settled, HashMap::new())
                 }
-                Err(error @ (StoreError::TryAgain(_) | StoreError::Taken(_) | StoreError::Broken(_))) => {
+                Err(error @ StoreError::TryAgain(_)) => {
+                    self.troubles.pause_after(&error).await;
+                    match work.as_slice() {
+                        [alone] => drop(self.stuck.insert(alone.number.clone())),
+                        _ if self.begun.elapsed() < SEEKING => return self.settle_halves(work, &error).await,
+                        _ => {}
+                    }
+                    work
+                }
+                Err(error @ (StoreError::Taken(_) | StoreError::Broken(_))) => {
                     self.troubles.pause_after(&error).await;
                     work
                 }
