@@ -6,9 +6,10 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-# The caches hold the registry and what was compiled; neither gets into the image.
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
+# The caches hold the registry and what was compiled; neither gets into the image. Locked: a
+# second build at the same time waits, and then finds its work done.
+RUN --mount=type=cache,sharing=locked,target=/usr/local/cargo/registry \
+    --mount=type=cache,sharing=locked,target=/src/target \
     cargo build --release --locked --bin scanfence \
     && install -D -m 755 target/release/scanfence /out/scanfence
 

@@ -47,7 +47,7 @@ start_redis() {
   owned_by_server_user "$data"
   for _ in 1 2 3 4 5; do
     port=$(free_port)
-    printf 'bind 127.0.0.1\nport %s\nrequirepass %s\ndir %s\nsave ""\n' "$port" "$password" "$data" >"$folder/redis.conf"
+    printf 'bind 127.0.0.1\nport %s\nrequirepass %s\ndir "%s"\nsave ""\n' "$port" "$password" "$data" >"$folder/redis.conf"
     as_server_user redis-server - <"$folder/redis.conf" >"$folder/redis.log" 2>&1 &
     redis_pid=$!
     redis_url=redis://default:$password@127.0.0.1:$port/
