@@ -52,7 +52,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("log-filter", "RUST_LOG", Some("info"), "which log lines are written"),
     setting("max-body", "SCANFENCE_MAX_BODY", Some("16KiB"), "largest request body"),
     setting("max-batch-body", "SCANFENCE_MAX_BATCH_BODY", Some("1MiB"), "largest body of POST /v1/scans"),
-    setting("max-headers", "SCANFENCE_MAX_HEADERS", Some("16KiB"), "largest head of a request"),
+    setting("max-headers", "SCANFENCE_MAX_HEADERS", Some("16KiB"), "largest head of a request, 256KiB at most"),
     setting(
         "header-timeout",
         "SCANFENCE_HEADER_TIMEOUT",
