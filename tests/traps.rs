@@ -524,6 +524,30 @@ on_both_stores! {
         }
     }
 
+    async fn pitfall_43_a_row_remembered_from_before_a_restore_is_not_taken_for_the_one_after_it(ground: Ground) {
+        let store = ground.store().await;
+        let number = work_order(&store, "W").await;
+        // Of one owner, and so under one fence: the stamp alone tells their writes apart.
+        let owner = owner();
+        let remembers = Replica::start(ground.store().await, Arc::new(LocalLease::new(owner.clone())));
+        let other = Replica::start(ground.store().await, Arc::new(LocalLease::new(owner)));
+        counted(&remembers.count(scan(&number, "k1")).await);
+        ground.execute("create table backup as select stamp from work_orders").await;
+        counted(&remembers.count(scan(&number, "lost")).await);
+        ground.execute(
+            "delete from update_log where request_id = 'lost';
+             update work_orders set seq = 1, input_quantity = 1, stamp = (select stamp from backup)").await;
+        // As many writes since the backup as the one that remembers has seen.
+        let five = Ask::Scan { quantity: Quantity::new(5).unwrap(), barcode: None };
+        assert_eq!(counted(&other.count(Request { ask: five, ..scan(&number, "k2") }).await).after.get(), 6);
+        let update = remembers.count(scan(&number, "k3")).await;
+        assert_eq!(counted(&update).after.get(), 7, "decided on what is there");
+        assert_eq!(remembers.metrics.overtaken.get(), 1, "nothing was decided from memory: the test shows nothing");
+        assert_audit(&store, &number, &["k1", "k2", "k3"].map(|id| RequestId::parse(id).unwrap())).await;
+        remembers.stop().await;
+        other.stop().await;
+    }
+
     async fn a_row_that_lags_its_log_is_quarantined_and_its_neighbours_count(ground: Ground) {
         let store = ground.store().await;
         let (bad, good) = (work_order(&store, "BAD").await, work_order(&store, "GOOD").await);

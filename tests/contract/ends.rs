@@ -101,7 +101,7 @@ pub async fn a_stopping_service_drains(shop: &Shop) {
 pub async fn pitfall_43_every_write_leaves_another_stamp(shop: &Shop) {
     let order = shop.thousand().await;
     let part = json!({ "counter": "input", "barcode": "A" });
-    let mut seen = BTreeSet::from([stamp(shop, &order.number).await]);
+    let mut stamps = vec![stamp(shop, &order.number).await];
     for write in 1..=12 {
         match write % 4 {
             0 => assert_eq!(order.put(&json!({ "planned_quantity": 1000 })).await.status, 200),
@@ -110,8 +110,12 @@ pub async fn pitfall_43_every_write_leaves_another_stamp(shop: &Shop) {
             // The first counts; refusals are written under the guard too (pitfall 40).
             _ => assert!([201, 409].contains(&order.scan(&part).await.status.as_u16())),
         }
-        assert!(seen.insert(stamp(shop, &order.number).await), "write {write} left a stamp that was there before");
+        let left = stamp(shop, &order.number).await;
+        assert!(!stamps.contains(&left), "write {write} left a stamp that was there before");
+        stamps.push(left);
     }
+    let backwards = stamps.iter().rev();
+    assert!(!stamps.is_sorted() && !backwards.is_sorted(), "counted, to come again after a restore: {stamps:?}");
 }
 
 async fn stamp(shop: &Shop, number: &str) -> i64 {
