@@ -31,7 +31,7 @@ pub async fn pitfall_02_a_part_counts_once_and_the_second_is_told_by_whom(shop: 
     shop.thousand().await.counted(&scan).await;
 }
 
-pub async fn pitfall_03_scans_of_one_millisecond_all_count(shop: &Shop) {
+pub async fn pitfall_03_05_scans_of_one_millisecond_all_count(shop: &Shop) {
     let order = shop.thousand().await;
     let sent: Vec<_> = (0..60)
         .map(|_| {
@@ -46,6 +46,7 @@ pub async fn pitfall_03_scans_of_one_millisecond_all_count(shop: &Shop) {
     }
     assert_eq!(afters, (1..=60).collect());
     assert_eq!(order.standing().await["output_quantity"], 60);
+    explained(&order).await;
 }
 
 pub async fn pitfall_04_09_the_answer_tells_what_became_of_the_scan(shop: &Shop) {
