@@ -24,7 +24,7 @@ use stage::proxy::{Link, Proxy};
 use stage::service::{Service, Setup};
 use stage::{SOON, eventually, redis_url, unique};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 async fn postgres_store(url: &str) -> Arc<dyn Store> {
     Arc::new(PostgresStore::open(url).await.expect("the database is there"))
@@ -156,6 +156,7 @@ async fn while_postgresql_hangs_every_request_is_answered_and_later_settled() {
 /// Whoever were answered from it would be told of a scan that the standby never had.
 #[tokio::test]
 async fn pitfall_29_no_answer_rests_on_a_row_that_only_a_crashed_primary_has() {
+    const PAST_EVERY_LIMIT: Duration = Duration::from_secs(8); // of a statement, an operation, a transaction
     let disks = [Disk::small(256), Disk::small(256)];
     let mut primary = Postgres::start_on(&disks[0], &[("max_connections", "60")]).await;
     let mut standby = primary.standby_on(&disks[1]).await;
@@ -173,13 +174,15 @@ async fn pitfall_29_no_answer_rests_on_a_row_that_only_a_crashed_primary_has() {
     let (client, sent) = (service.client(), kept.clone());
     let asked = tokio::spawn(async move { client.try_scan(&sent.work_order, &sent.id, &sent.body).await });
     let mut watcher = sqlx::PgConnection::connect(&primary.url("postgres")).await.unwrap();
-    eventually("the commit waits for the standby", SOON, async || {
-        let waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
-        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut watcher).await.unwrap();
-        (waiting > 0).then_some(())
+    let waiting = "select pid from pg_stat_activity where wait_event = 'SyncRep'";
+    let commit: i32 = eventually("the commit waits for the standby", SOON, async || {
+        sqlx::query_scalar(waiting).fetch_optional(&mut watcher).await.unwrap()
     })
     .await;
     asked.abort();
+    sleep(PAST_EVERY_LIMIT).await;
+    let still: Vec<i32> = sqlx::query_scalar(waiting).fetch_all(&mut watcher).await.unwrap();
+    assert!(still.contains(&commit), "the wait of {commit} was ended, and only {still:?} wait");
     primary.kill9().await;
     primary.start_again().await;
     let mut watcher = sqlx::PgConnection::connect(&primary.url("postgres")).await.unwrap();
