@@ -221,6 +221,7 @@ async fn a_link_is_reset_or_cut_within_an_answer() {
     assert_eq!(ask(&mut stream, 1).await.unwrap(), 2);
     assert_eq!(ask(&mut stream, 2).await.unwrap(), 3);
     ask(&mut stream, 3).await.expect_err("the third byte is cut off");
+    assert_eq!(proxy.cuts(), 1);
 
     proxy.set(Link::Good);
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
