@@ -112,6 +112,7 @@ fn a_disk_is_full_until_it_is_freed() {
         let grow_to = |pages: u64| {
             let mut command = std::process::Command::new("fallocate");
             command.args(["--length", &(pages * 4096).to_string()]).arg(&file).envs(disk.environment());
+            command.env("LC_ALL", "C"); // its words are looked at
             let done = command.output().expect("fallocate is on the PATH");
             if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
         };
