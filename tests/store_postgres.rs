@@ -25,6 +25,15 @@ async fn open() -> (Arc<dyn Store>, Database) {
 
 store_suite::store_suite!(open);
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_20_many_writers_at_once_never_deadlock() {
+    let (store, database) = open().await;
+    database.show_deadlocks().await;
+    store_suite::cases::many_writers_at_once_count_every_scan_once(Arc::clone(&store)).await;
+    store.close().await;
+    assert_eq!(database.deadlocks().await, 0);
+}
+
 // The limits of a session
 
 async fn execute(connection: &mut PgConnection, statements: String) {
