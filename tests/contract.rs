@@ -58,7 +58,7 @@ on_every_setup! {
         pitfall_25_a_missing_or_bad_key_counts_nothing;
     counting:
         pitfall_02_a_part_counts_once_and_the_second_is_told_by_whom
-        pitfall_03_scans_of_one_millisecond_all_count
+        pitfall_03_05_scans_of_one_millisecond_all_count
         pitfall_04_09_the_answer_tells_what_became_of_the_scan
         pitfall_05_06_08_the_log_explains_the_quantity_after_each_change
         pitfall_07_nothing_is_clamped_at_zero

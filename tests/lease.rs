@@ -1,8 +1,6 @@
 //! The leases against a real Redis. Tests named after a number hold to that entry of the
 //! list of pitfalls that the design keeps.
 
-#[expect(dead_code, reason = "other test programs use more of it")]
-#[path = "stage/redis.rs"]
 mod stage;
 
 use std::sync::Arc;
@@ -12,7 +10,7 @@ use scanfence::domain::ids::{Fence, Owner, WorkOrderNumber};
 use scanfence::lease::redis::{Fallback, RedisLease, RedisLeaseConfig};
 use scanfence::lease::{Ask, Health, Held, Lease as _, Standing};
 use scanfence::telemetry::{LeaseLabel, Metrics};
-use stage::{Cluster, Redis, Sentinel};
+use stage::redis::{Cluster, Redis, Sentinel};
 
 const MS: Duration = Duration::from_millis(1);
 /// Longer than any test waits for something to run out by itself.

@@ -112,6 +112,7 @@ fn a_disk_is_full_until_it_is_freed() {
         let grow_to = |pages: u64| {
             let mut command = std::process::Command::new("fallocate");
             command.args(["--length", &(pages * 4096).to_string()]).arg(&file).envs(disk.environment());
+            command.env("LC_ALL", "C"); // its words are looked at
             let done = command.output().expect("fallocate is on the PATH");
             if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
         };
@@ -221,6 +222,7 @@ async fn a_link_is_reset_or_cut_within_an_answer() {
     assert_eq!(ask(&mut stream, 1).await.unwrap(), 2);
     assert_eq!(ask(&mut stream, 2).await.unwrap(), 3);
     ask(&mut stream, 3).await.expect_err("the third byte is cut off");
+    assert_eq!(proxy.cuts(), 1);
 
     proxy.set(Link::Good);
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();

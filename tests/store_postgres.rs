@@ -25,40 +25,79 @@ async fn open() -> (Arc<dyn Store>, Database) {
 
 store_suite::store_suite!(open);
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_20_many_writers_at_once_never_deadlock() {
+    let (store, database) = open().await;
+    database.show_deadlocks().await;
+    store_suite::cases::many_writers_at_once_count_every_scan_once(Arc::clone(&store)).await;
+    store.close().await;
+    assert_eq!(database.deadlocks().await, 0);
+}
+
 // The limits of a session
 
 async fn execute(connection: &mut PgConnection, statements: String) {
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_wait_of_a_session_is_bounded() {
-    let (store, database) = open().await;
+/// What sessions hold themselves to in these settings: one that edits, one that writes, and
+/// one that writes by row locks.
+async fn noted<const N: usize>(store: &dyn Store, database: &Database, settings: [&str; N]) -> Vec<[String; N]> {
     let mut beside = database.connect().await;
-    // Runs in the session that writes, and so sees what that one holds itself to.
-    let noted = "create table limits (lock text, idle text, statement text, transaction text);
-        create function note() returns trigger language plpgsql as $$ begin
-            insert into limits values (current_setting('lock_timeout'),
-                current_setting('idle_in_transaction_session_timeout'), current_setting('statement_timeout'),
-                current_setting('transaction_timeout', true));
-            return null;
-        end $$;
-        create trigger note after insert or update on work_orders execute function note()";
-    execute(&mut beside, noted.to_owned()).await;
+    // Runs in the session that writes, and so sees what that one has set.
+    let note = format!(
+        "create table noted (place serial, settings text[]);
+         create function note() returns trigger language plpgsql as $$ begin
+             insert into noted (settings) select array_agg(coalesce(current_setting(name, true), '') order by place)
+                 from unnest('{{{}}}'::text[]) with ordinality as setting(name, place);
+             return null;
+         end $$;
+         create trigger note after insert or update on work_orders execute function note()",
+        settings.join(",")
+    );
+    execute(&mut beside, note).await;
 
-    let number = work_order(&*store).await;
-    count(&*store, &[scan(&number)]).await;
+    let number = work_order(store).await;
+    count(store, &[scan(&number)]).await;
     let requests = [scan(&number)];
     let mut decide = |facts| decided_at(time(0), facts, &requests, &Tenures::new()).1;
     store.write_locked(&wanted(&requests), &mut decide).await.unwrap();
 
-    let version: i32 =
-        sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut beside).await.unwrap();
-    let limits: Vec<(String, String, String, Option<String>)> =
-        sqlx::query_as("select * from limits").fetch_all(&mut beside).await.unwrap();
-    let transaction = (version >= 170_000).then(|| "7s".to_owned());
-    let each = ("1s".to_owned(), "2s".to_owned(), "5s".to_owned(), transaction);
-    assert_eq!(limits, vec![each; 3], "of an edit, a write and a write by row locks");
+    let noted: Vec<Vec<String>> =
+        sqlx::query_scalar("select settings from noted order by place").fetch_all(&mut beside).await.unwrap();
+    noted.into_iter().map(|settings| settings.try_into().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_wait_of_a_session_is_bounded() {
+    let (store, database) = open().await;
+    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
+        .fetch_one(&mut database.connect().await)
+        .await
+        .unwrap();
+    let limits = ["lock_timeout", "idle_in_transaction_session_timeout", "statement_timeout", "transaction_timeout"];
+    let transaction = if version >= 170_000 { "7s" } else { "" };
+    assert_eq!(noted(&*store, &database, limits).await, [["1s", "2s", "5s", transaction]; 3]);
+}
+
+/// Without these the plans that `tests/traps.rs` looks at would be other ones than those that run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_plan_and_commit_by_settings_of_their_own() {
+    let (store, database) = open().await;
+    // After it was looked at, and before a session is opened.
+    let contrary = "do $$ declare setting text; begin
+        foreach setting in array '{plan_cache_mode=force_custom_plan,jit=on,synchronous_commit=off}'::text[] loop
+            execute format('alter database %I set %s', current_database(), setting);
+        end loop;
+    end $$";
+    execute(&mut database.connect().await, contrary.to_owned()).await;
+    let settings =
+        ["plan_cache_mode", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit", "synchronous_commit"];
+    let [edit, write, write_locked] = noted(&*store, &database, settings).await.try_into().unwrap();
+    assert_eq!(edit, ["auto", "on", "on", "on", "off", "on"]);
+    for counting in [write, write_locked] {
+        assert_eq!(counting, ["force_generic_plan", "off", "off", "off", "off", "on"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

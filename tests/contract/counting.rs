@@ -1,6 +1,6 @@
 //! What counts, and how much (sections 2, 3 and 5).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ pub async fn pitfall_02_a_part_counts_once_and_the_second_is_told_by_whom(shop: 
     shop.thousand().await.counted(&scan).await;
 }
 
-pub async fn pitfall_03_scans_of_one_millisecond_all_count(shop: &Shop) {
+pub async fn pitfall_03_05_scans_of_one_millisecond_all_count(shop: &Shop) {
     let order = shop.thousand().await;
     let sent: Vec<_> = (0..60)
         .map(|_| {
@@ -46,6 +46,7 @@ pub async fn pitfall_03_scans_of_one_millisecond_all_count(shop: &Shop) {
     }
     assert_eq!(afters, (1..=60).collect());
     assert_eq!(order.standing().await["output_quantity"], 60);
+    explained(&order).await;
 }
 
 pub async fn pitfall_04_09_the_answer_tells_what_became_of_the_scan(shop: &Shop) {
@@ -144,6 +145,8 @@ pub async fn pitfall_30_what_a_scanner_varies_is_one_barcode(shop: &Shop) {
 }
 
 pub async fn pitfall_31_a_refused_scan_raises_nothing_anywhere(shop: &Shop) {
+    // Its own, for metrics that count nobody else's scans.
+    let shop = Shop::own(shop.kind).await;
     let order = shop.thousand().await;
     let scan = json!({ "counter": "input", "barcode": "A" });
     order.counted(&scan).await;
@@ -158,7 +161,30 @@ pub async fn pitfall_31_a_refused_scan_raises_nothing_anywhere(shop: &Shop) {
     }
     assert_eq!(order.updates("outcome=counted").await.len(), 1);
     assert_eq!(order.updates("outcome=refused").await.len(), 3);
+    assert_eq!(reported(&order).await, standing["input_quantity"], "the report's deltas");
+    assert_eq!(metered(&shop).await, [("counted".to_owned(), 1), ("refused".to_owned(), 3)]);
     assert_eq!(order.counted(&json!({ "counter": "input" })).await["seq"], 2, "refusals take no seq");
+}
+
+/// What the deltas of a work order's report add up to, as a spreadsheet would.
+async fn reported(order: &Order) -> i64 {
+    let path = format!("/v1/work-orders/{}/updates", order.number);
+    let report = order.client.request("GET", &path, &[("accept", "text/csv")], "").await.unwrap().text();
+    let mut lines = report.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let columns = lines.next().unwrap();
+    let delta = columns.iter().position(|column| *column == "delta").unwrap();
+    lines.map(|cells| cells[delta].parse::<i64>().unwrap()).sum()
+}
+
+/// How many updates of each outcome the metrics have seen.
+async fn metered(shop: &Shop) -> Vec<(String, u64)> {
+    let mut seen = BTreeMap::new();
+    for line in shop.client().get("/metrics").await.text().lines() {
+        let Some(sample) = line.strip_prefix("scanfence_updates_total{") else { continue };
+        let outcome = sample.split("outcome=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        *seen.entry(outcome.to_owned()).or_default() += sample.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+    }
+    seen.into_iter().collect()
 }
 
 pub async fn pitfall_32_an_unbound_barcode_counts_again(shop: &Shop) {

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::shop::{Kind, Shop, is_problem};
+use crate::stage::clock::Clock;
 use crate::stage::postgres::Database;
 use crate::stage::redis::Redis;
 use crate::stage::service::Setup;
@@ -23,11 +24,16 @@ pub async fn pitfall_26_a_restart_changes_no_answer(shop: &Shop) {
     let corrected = order.client.correct(&order.number, &corrected_key, &correction).await;
     order.counted(&json!({ "counter": "input", "barcode": "A", "action": "unbind" })).await;
     let standing = order.standing().await;
-    for killed in [false, true] {
+    let clock = Clock::right();
+    for (name, value) in clock.environment() {
+        shop.setup = shop.setup.set(&name, &value);
+    }
+    for (killed, days_later) in [(false, 0), (true, 400)] {
         match killed {
             true => shop.service.kill9(),
             false => assert_eq!(shop.service.terminate(SOON).await, Some(0), "asked to stop, it ends well"),
         }
+        clock.step(days_later * 24 * 60 * 60);
         shop.service = shop.setup.start().await;
         let order = crate::shop::Order { client: shop.client(), number: order.number.clone() };
         for (key, body, first) in [(&counted_key, &part, &counted), (&refused_key, &part, &refused)] {
@@ -39,6 +45,10 @@ pub async fn pitfall_26_a_restart_changes_no_answer(shop: &Shop) {
         assert_eq!((again.replayed(), again.body), (true, corrected.body.clone()));
         assert_eq!(order.standing().await, standing);
     }
+    let order = crate::shop::Order { client: shop.client(), ..order };
+    let later = order.counted(&json!({ "counter": "output" })).await;
+    let year = |update: &Value| update["recorded_at"].as_str().unwrap()[..4].to_owned();
+    assert_ne!(year(&later), year(&counted.json()), "that was more than a year ago");
 }
 
 pub async fn a_stopping_service_drains(shop: &Shop) {
@@ -101,7 +111,7 @@ pub async fn a_stopping_service_drains(shop: &Shop) {
 pub async fn pitfall_43_every_write_leaves_another_stamp(shop: &Shop) {
     let order = shop.thousand().await;
     let part = json!({ "counter": "input", "barcode": "A" });
-    let mut seen = BTreeSet::from([stamp(shop, &order.number).await]);
+    let mut stamps = vec![stamp(shop, &order.number).await];
     for write in 1..=12 {
         match write % 4 {
             0 => assert_eq!(order.put(&json!({ "planned_quantity": 1000 })).await.status, 200),
@@ -110,8 +120,12 @@ pub async fn pitfall_43_every_write_leaves_another_stamp(shop: &Shop) {
             // The first counts; refusals are written under the guard too (pitfall 40).
             _ => assert!([201, 409].contains(&order.scan(&part).await.status.as_u16())),
         }
-        assert!(seen.insert(stamp(shop, &order.number).await), "write {write} left a stamp that was there before");
+        let left = stamp(shop, &order.number).await;
+        assert!(!stamps.contains(&left), "write {write} left a stamp that was there before");
+        stamps.push(left);
     }
+    let backwards = stamps.iter().rev();
+    assert!(!stamps.is_sorted() && !backwards.is_sorted(), "counted, to come again after a restore: {stamps:?}");
 }
 
 async fn stamp(shop: &Shop, number: &str) -> i64 {

@@ -1,6 +1,8 @@
 //! A wall clock that a test can step, for one process: the time of day alone. What counts
 //! durations goes on as before, as when a machine's clock is set.
 
+use std::path::PathBuf;
+
 use tempfile::TempDir;
 
 use super::preload::{self, Number};
@@ -9,6 +11,7 @@ use super::preload::{self, Number};
 #[derive(Debug)]
 pub struct Clock {
     ahead: Number,
+    library: PathBuf,
     _folder: TempDir,
 }
 
@@ -16,7 +19,8 @@ impl Clock {
     /// One that is right.
     pub fn right() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { ahead: Number::zero(folder.path().join("ahead")), _folder: folder }
+        let library = preload::library_in(folder.path());
+        Self { ahead: Number::zero(folder.path().join("ahead")), library, _folder: folder }
     }
 
     /// From now on so many seconds ahead of the right time, or behind it.
@@ -26,6 +30,6 @@ impl Clock {
 
     /// What a process has to be started with to go by this clock.
     pub fn environment(&self) -> [(String, String); 2] {
-        self.ahead.environment("STAGE_CLOCK", preload::library())
+        self.ahead.environment("STAGE_CLOCK", &self.library)
     }
 }

@@ -53,6 +53,36 @@ impl Database {
                         where datname = current_database() and state like 'idle in transaction%'";
         sqlx::query_scalar(sessions).fetch_one(&mut self.connect().await).await.expect("sessions can be counted")
     }
+
+    /// Has sessions that are opened from now on meet and tell every deadlock: a work order that is
+    /// written stays so for long enough to be waited for, and two who wait for each other are told
+    /// before either gives up, as it does after a second.
+    pub async fn show_deadlocks(&self) {
+        let slow = format!(
+            "alter database {} set deadlock_timeout = 50;
+             create function linger() returns trigger language plpgsql as
+                 $$ begin perform pg_sleep(0.01); return new; end $$;
+             create trigger linger before update on work_orders for each row execute function linger()",
+            self.name
+        );
+        execute(&self.url, &slow).await.expect("a superuser may, and the tables are there");
+    }
+
+    /// How many deadlocks the server has broken in it, once all other sessions have ended: only
+    /// then have they told.
+    pub async fn deadlocks(&self) -> i64 {
+        let mut connection = self.connect().await;
+        eventually("the sessions end", SOON, async || {
+            let others = "select count(*) from pg_stat_activity where datname = current_database() \
+                          and backend_type = 'client backend' and pid <> pg_backend_pid()";
+            let others: i64 =
+                sqlx::query_scalar(others).fetch_one(&mut connection).await.expect("sessions can be counted");
+            (others == 0).then_some(())
+        })
+        .await;
+        let told = "select deadlocks from pg_stat_database where datname = current_database()";
+        sqlx::query_scalar(told).fetch_one(&mut connection).await.expect("it has statistics")
+    }
 }
 
 impl Drop for Database {

@@ -32,8 +32,16 @@ impl Number {
     }
 }
 
+/// The library, copied into a temporary folder: the loader takes no path with a space or a colon
+/// in it, which the one of the checkout may have.
+pub fn library_in(folder: &Path) -> PathBuf {
+    let copy = folder.join("preload.so");
+    std::fs::copy(library(), &copy).expect("the folder is ours");
+    copy
+}
+
 /// The library, compiled once for each test program.
-pub fn library() -> &'static Path {
+fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +41,8 @@ pub struct Proxy {
     url: String,
     server: Arc<Mutex<String>>,
     link: watch::Sender<Link>,
-    /// Every connection holds one.
-    open: Arc<()>,
+    /// How many answers were cut off. Every connection holds one.
+    cuts: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -56,9 +57,9 @@ impl Proxy {
         url.set_host(Some("127.0.0.1")).expect("a host");
         url.set_port(Some(address.port())).expect("a port");
         let (link, seen) = watch::channel(Link::Good);
-        let open = Arc::new(());
-        let accepting = tokio::spawn(accept(listener, server.clone(), seen, open.clone()));
-        Self { address, url: url.into(), server, link, open, accepting }
+        let cuts = Arc::default();
+        let accepting = tokio::spawn(accept(listener, server.clone(), seen, Arc::clone(&cuts)));
+        Self { address, url: url.into(), server, link, cuts, accepting }
     }
 
     /// The server's URL, by way of this proxy.
@@ -100,7 +101,12 @@ impl Proxy {
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        Arc::strong_count(&self.open) - 2 // here and where they are accepted
+        Arc::strong_count(&self.cuts) - 2 // here and where they are accepted
+    }
+
+    /// How many answers were cut off so far.
+    pub fn cuts(&self) -> usize {
+        self.cuts.load(Ordering::Relaxed)
     }
 }
 
@@ -121,20 +127,25 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: Arc<Mutex<String>>, link: watch::Receiver<Link>, open: Arc<()>) {
+async fn accept(
+    listener: TcpListener,
+    server: Arc<Mutex<String>>,
+    link: watch::Receiver<Link>,
+    cuts: Arc<AtomicUsize>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((client, _)) = listener.accept() => {
                 let server = server.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                connections.spawn(connection(client, server, link.clone(), open.clone()));
+                connections.spawn(connection(client, server, link.clone(), Arc::clone(&cuts)));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn connection(mut client: TcpStream, server: String, link: watch::Receiver<Link>, _open: Arc<()>) {
+async fn connection(mut client: TcpStream, server: String, link: watch::Receiver<Link>, cuts: Arc<AtomicUsize>) {
     let mut until_down = link.clone();
     let mut to_server = None;
     let work = async {
@@ -142,8 +153,8 @@ async fn connection(mut client: TcpStream, server: String, link: watch::Receiver
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let ((mut asked, mut answer), (mut answered, mut ask)) = (client.split(), server.split());
-        let questions = pass(&mut asked, &mut ask, link.clone(), Way::Question);
-        let answers = pass(&mut answered, &mut answer, link.clone(), Way::Answer);
+        let questions = pass(&mut asked, &mut ask, link.clone(), Way::Question, &cuts);
+        let answers = pass(&mut answered, &mut answer, link.clone(), Way::Answer, &cuts);
         tokio::try_join!(questions, answers).map(|_| ())
     };
     let ended: io::Result<()> = tokio::select! {
@@ -170,6 +181,7 @@ async fn pass(
     to: &mut WriteHalf<'_>,
     mut link: watch::Receiver<Link>,
     way: Way,
+    cuts: &AtomicUsize,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 16 * 1024];
     link.mark_changed();
@@ -203,6 +215,7 @@ async fn pass(
         let passing = left.unwrap_or(read).min(read);
         to.write_all(&bytes[..passing]).await?;
         if passing < read {
+            cuts.fetch_add(1, Ordering::Relaxed);
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         left = left.map(|left| left - passing);

@@ -2,11 +2,13 @@
 //! persistence, gone when dropped.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::free_port;
 
 /// How long a server may take to start, stop or find its fellows.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -206,12 +208,6 @@ impl Cluster {
     pub fn url(&self) -> String {
         format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", self.nodes[0].port, self.nodes[1].port)
     }
-}
-
-/// A port that is free now.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("some port is free");
-    listener.local_addr().expect("it is bound").port()
 }
 
 fn spawn(port: u16, folder: &TempDir, arguments: &[String], environment: &[(String, String)]) -> Child {

@@ -339,7 +339,7 @@ pub async fn a_row_behind_its_log_is_told_and_its_neighbours_are_unharmed(store:
     audit(&*store, &numbers[1]).await;
 }
 
-pub async fn a_value_refused_for_good_is_told_and_its_neighbours_are_unharmed(store: Shared) {
+pub async fn pitfall_6_a_value_refused_for_good_is_told_and_its_neighbours_are_unharmed(store: Shared) {
     let numbers = [work_order(&*store).await, work_order(&*store).await];
     let mut batch = prepared(&*store, &[scan(&numbers[0]), scan(&numbers[1])]).await;
     let poisoned = numbers.iter().position(|number| *number == batch.changes[0].row.work_order).unwrap();

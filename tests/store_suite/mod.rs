@@ -35,7 +35,7 @@ macro_rules! store_suite {
             pitfall_23_a_taken_request_id_is_told_and_nothing_is_written
             a_taken_claim_is_told_and_nothing_is_written
             a_row_behind_its_log_is_told_and_its_neighbours_are_unharmed
-            a_value_refused_for_good_is_told_and_its_neighbours_are_unharmed
+            pitfall_6_a_value_refused_for_good_is_told_and_its_neighbours_are_unharmed
             claims_that_are_not_as_loaded_fail_the_whole_write
             pitfall_39_scan_and_unbind_of_one_barcode_in_one_batch
             pitfall_32_an_unbound_barcode_counts_again
