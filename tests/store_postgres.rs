@@ -114,3 +114,42 @@ async fn pitfall_19_who_pauses_in_a_transaction_loses_it_and_holds_nobody_up() {
     assert_eq!(row(&*store, &number).await.input_quantity, pieces(1), "of the other one alone");
     audit(&*store, &number).await;
 }
+
+// A standby that is gone
+
+/// Has every commit of this server wait for a standby of this name.
+async fn wait_for_standby(beside: &mut PgConnection, name: &str) {
+    execute(beside, format!("alter system set synchronous_standby_names = '{name}'")).await;
+    execute(beside, "select pg_reload_conf()".to_owned()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_is_gone_keeps_no_more_sessions_waiting_than_there_are_connections() {
+    let server = stage::postgres::Postgres::start(&[]).await;
+    let database = Database::on(&server.url("postgres")).await;
+    postgres::migrate(database.url()).await.unwrap();
+    let store = PostgresStore::open(database.url()).await.unwrap();
+    let mut beside = database.connect().await;
+    let waiting = async |beside: &mut PgConnection| -> i64 {
+        let waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+        sqlx::query_scalar(waiting).fetch_one(beside).await.unwrap()
+    };
+
+    wait_for_standby(&mut beside, "nobody").await;
+    let nothing = scanfence::store::Wanted::default();
+    for _ in 0..4 {
+        let loads = [store.load(&nothing), store.load(&nothing), store.load(&nothing)];
+        for loaded in futures_util::future::join_all(loads).await {
+            assert!(matches!(loaded, Err(StoreError::TryAgain(_))), "{loaded:?}");
+        }
+    }
+    assert_eq!(waiting(&mut beside).await, 3, "sessions that counting left behind");
+
+    wait_for_standby(&mut beside, "").await;
+    let back = async || store.load(&nothing).await.ok();
+    stage::eventually("the standby is no longer waited for", stage::SOON, back).await;
+    assert_eq!(store.epoch(), 1, "one of those that have opened meanwhile");
+    let none = async || (waiting(&mut beside).await == 0).then_some(());
+    stage::eventually("no session waits any more", stage::SOON, none).await;
+    store.close().await;
+}

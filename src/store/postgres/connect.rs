@@ -1,6 +1,7 @@
 //! Connecting to PostgreSQL: every wait of a session bounded, and no server taken that
 //! can't keep the promises.
 
+use std::pin::pin;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -19,6 +20,12 @@ const OLDEST_SERVER: i32 = 150_000;
 const TRANSACTION_TIMEOUT_SERVER: i32 = 170_000;
 /// How long starting may wait for the server, and for another replica's migrations.
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long it may take until a session has its limits, or to be told of another one.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How often one that waits for a standby is looked after. If its server has vanished without a
+/// word, its place among the connections is free so much later.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a session waits for a row lock. Locks are held for a few milliseconds;
 /// whoever holds one longer is stopped, and its session ended by the next limit.
@@ -80,23 +87,40 @@ pub(super) fn connections(options: &PgConnectOptions, size: usize, plans: Plans)
     let options = options.clone();
     Connections::new(size, move || {
         let options = options.clone();
-        async move {
-            let mut connection = options.connect().await?;
-            prepare(&mut connection, plans).await?;
-            Ok(connection)
-        }
-        .boxed()
+        async move { open(&options, plans).await }.boxed()
     })
 }
 
-/// Sets the session's limits, and waits for one synchronous commit.
-///
-/// After a crash or a promotion a row is visible before a synchronous standby has it
-/// (pitfall 29). A commit of our own has it wait for all that came before, so that no
-/// replay is answered from a row that a second failure could take back.
-async fn prepare(connection: &mut PgConnection, plans: Plans) -> Result<(), sqlx::Error> {
-    let (version,): (i32,) = sqlx::query_as(
+/// A session that is ready for use. Before it has limits of its own it ends at [`CONNECT_LIMIT`];
+/// then it waits for the standby, where there is one to wait for, as long as the server does.
+async fn open(options: &PgConnectOptions, plans: Plans) -> Result<PgConnection, sqlx::Error> {
+    let connect = async {
+        let mut connection = options.connect().await?;
+        let session = set_limits(&mut connection, plans).await?;
+        Ok::<_, sqlx::Error>((connection, session))
+    };
+    let (mut connection, session) = timeout(CONNECT_LIMIT, connect).await.map_err(|_| no_answer())??;
+    await_standby(&mut connection, &session, options).await?;
+    Ok(connection)
+}
+
+fn no_answer() -> sqlx::Error {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer").into()
+}
+
+/// Which session of the server one is.
+struct Session {
+    pid: i32,
+    /// Another may get the number later, but not from the same time on.
+    began: String,
+}
+
+/// Sets the session's limits.
+async fn set_limits(connection: &mut PgConnection, plans: Plans) -> Result<Session, sqlx::Error> {
+    let (version, pid, began): (i32, i32, String) = sqlx::query_as(
         "select current_setting('server_version_num')::int,
+                pg_backend_pid(),
+                (select extract(epoch from backend_start)::text from pg_stat_activity where pid = pg_backend_pid()),
                 set_config('lock_timeout', $1, false),
                 set_config('idle_in_transaction_session_timeout', $2, false),
                 set_config('statement_timeout', $3, false),
@@ -132,13 +156,54 @@ async fn prepare(connection: &mut PgConnection, plans: Plans) -> Result<(), sqlx
             .execute(&mut *connection)
             .await?;
     }
-    sqlx::query(
+    Ok(Session { pid, began })
+}
+
+/// Waits for one synchronous commit.
+///
+/// After a crash or a promotion a row is visible before a synchronous standby has it
+/// (pitfall 29). A commit of our own has it wait for all that came before, so that no
+/// replay is answered from a row that a second failure could take back.
+///
+/// A session that waits for a standby has no time limit and does not notice that its client
+/// has gone. Given up by the clock it would stay, and the next attempt add another, until the
+/// server takes no more. So it is given up only when the server no longer has it, or is gone.
+async fn await_standby(
+    connection: &mut PgConnection,
+    session: &Session,
+    options: &PgConnectOptions,
+) -> Result<(), sqlx::Error> {
+    let commit = sqlx::query(
         "select case when current_setting('synchronous_standby_names') <> '' and not pg_is_in_recovery()
                      then pg_logical_emit_message(true, 'scanfence', 'connected')::text end",
     )
-    .execute(&mut *connection)
-    .await?;
-    Ok(())
+    .execute(connection);
+    let mut commit = pin!(commit);
+    loop {
+        match timeout(LOOK_EVERY, commit.as_mut()).await {
+            Ok(committed) => return committed.map(drop),
+            Err(_) if is_there(session, options).await => {}
+            Err(_) => return Err(no_answer()),
+        }
+    }
+}
+
+/// Whether the server still has this session, as another one sees it.
+async fn is_there(session: &Session, options: &PgConnectOptions) -> bool {
+    let look = async {
+        let mut connection = options.connect().await?;
+        let find = "select from pg_stat_activity where pid = $1 and extract(epoch from backend_start)::text = $2";
+        let find = sqlx::query(find).bind(session.pid).bind(&session.began);
+        let found = find.fetch_optional(&mut connection).await?.is_some();
+        connection.close().await?;
+        Ok::<_, sqlx::Error>(found)
+    };
+    match timeout(CONNECT_LIMIT, look).await {
+        Ok(Ok(found)) => found,
+        // It answers, but takes no further session now.
+        Ok(Err(sqlx::Error::Database(_))) => true,
+        Ok(Err(_)) | Err(_) => false,
+    }
 }
 
 /// Refuses a server that is too old, or that acknowledges what is not on disk.
