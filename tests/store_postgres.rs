@@ -153,3 +153,77 @@ async fn a_standby_that_is_gone_keeps_no_more_sessions_waiting_than_there_are_co
     stage::eventually("no session waits any more", stage::SOON, none).await;
     store.close().await;
 }
+
+// Starting
+
+async fn start(url: &str) -> Result<PostgresStore, postgres::StartError> {
+    postgres::migrate(url).await?;
+    PostgresStore::open(url).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starting_waits_for_a_server_that_comes_up_and_for_nothing_else() {
+    let mut server = stage::postgres::Postgres::start(&[]).await;
+    let url = server.url("postgres");
+    let password = url.split(['@', ':']).nth(2).unwrap().to_owned();
+    for wrong in [server.url("nowhere"), url.replace(&password, "wrong")] {
+        let begun = std::time::Instant::now();
+        let Err(refused) = start(&wrong).await else { panic!("started on {wrong}") };
+        assert!(matches!(refused, postgres::StartError::Unreachable(_)), "{refused:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{refused:?} after {:?}", begun.elapsed());
+    }
+
+    server.kill9().await;
+    let (store, ()) = tokio::join!(start(&url), server.start_again());
+    let store = store.unwrap();
+    assert!(store.ready().await.unwrap().migrated);
+}
+
+#[tokio::test]
+async fn a_migration_may_take_as_long_as_it_takes() {
+    let database = Database::fresh().await;
+    postgres::migrate(database.url()).await.unwrap();
+    let mut beside = database.connect().await;
+    execute(&mut beside, "begin; lock table _sqlx_migrations".to_owned()).await;
+    let commit = async {
+        // Not by the session that holds the table, which sees the others as they were then.
+        let mut looking = database.connect().await;
+        let waits = "select true from pg_stat_activity where datname = current_database() and wait_event = 'relation'";
+        stage::eventually("it waits for the table", stage::SOON, async || {
+            sqlx::query_scalar::<_, bool>(waits).fetch_optional(&mut looking).await.unwrap()
+        })
+        .await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(60 * 60)).await;
+        tokio::time::resume();
+        execute(&mut beside, "commit".to_owned()).await;
+    };
+    let (migrated, ()) = tokio::join!(postgres::migrate(database.url()), commit);
+    migrated.unwrap();
+}
+
+#[tokio::test]
+async fn replicas_that_wait_for_a_migration_wait_outside_the_server() {
+    let database = Database::fresh().await;
+    postgres::migrate(database.url()).await.unwrap();
+    let mut beside = database.connect().await;
+    execute(&mut beside, "begin; lock table _sqlx_migrations".to_owned()).await;
+    let commit = async {
+        let mut looking = database.connect().await;
+        let sessions = "select wait_event = 'relation', wait_event_type = 'Lock', query like '%advisory%'
+            from pg_stat_activity where datname = current_database() and application_name = 'scanfence'";
+        stage::eventually("one is at it, and one wants to be", stage::SOON, async || {
+            let sessions: Vec<(Option<bool>, Option<bool>, bool)> =
+                sqlx::query_as(sessions).fetch_all(&mut looking).await.unwrap();
+            let at_it = sessions.iter().any(|(relation, ..)| *relation == Some(true));
+            let asking = sessions.iter().any(|(_, waits, asks)| *waits != Some(true) && *asks);
+            (at_it && asking).then_some(())
+        })
+        .await;
+        execute(&mut beside, "commit".to_owned()).await;
+    };
+    let url = database.url();
+    let (one, other, ()) = tokio::join!(postgres::migrate(url), postgres::migrate(url), commit);
+    one.unwrap();
+    other.unwrap();
+}
