@@ -498,3 +498,58 @@ async fn a_cluster_keeps_each_work_order_on_its_node() {
         assert!(!node.ask(&["KEYS", "scanfence:*:lease"]).contains("{P2}"));
     }
 }
+
+/// Asks for one new work order after another, as a plant does, for `time`, and gives how long
+/// `replica` said meanwhile that the leases are away, up to the end without a break.
+async fn away_at_last(replica: &Replica, time: Duration) -> Duration {
+    let (start, mut since, mut asked) = (Instant::now(), None, 0);
+    while start.elapsed() < time {
+        if start.elapsed() >= asked * 400 * MS {
+            asked += 1;
+            replica.ask_once(&format!("P{asked}"), 0).await;
+        }
+        // Reads go on, and are no proof.
+        let _ = replica.lease.view(&number("P0")).await;
+        match replica.lease.health() {
+            Health::Away => since = since.or(Some(Instant::now())),
+            Health::Good | Health::RowsAlone => since = None,
+        }
+        tokio::time::sleep(5 * MS).await;
+    }
+    since.map_or(Duration::ZERO, |since| since.elapsed())
+}
+
+#[tokio::test]
+async fn a_redis_that_answers_but_grants_nothing_is_away_until_it_does() {
+    let redis = Redis::start();
+    let a = Replica::start(&redis.url(), "a", LONG);
+    a.hold("P0", 0).await;
+    redis.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    for (broken, mended) in [
+        (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]),
+        (["ACL", "SETUSER", "default", "-set"], ["ACL", "SETUSER", "default", "+set"]),
+    ] {
+        assert_eq!(redis.ask(&broken), "OK");
+        let away = away_at_last(&a, 5000 * MS).await;
+        assert_eq!(redis.ask(&["PING"]), "PONG", "it answers");
+        assert!(away > 2500 * MS, "{broken:?}: away for {away:?} without a break");
+        assert_eq!(redis.ask(&mended), "OK");
+        eventually("it is back", async || a.lease.health() == Health::Good).await;
+        a.hold("P0", 0).await;
+    }
+    redis.wait_for(&["KEYS", "scanfence:*probe*"], str::is_empty);
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_that_grants_nothing_is_found_though_nobody_asks_it() {
+    let cluster = Cluster::start();
+    let a = Replica::start(&cluster.url(), "a", LONG);
+    for node in &cluster.nodes {
+        a.hold("P0", 0).await;
+        eventually("all is well", async || a.lease.health() == Health::Good).await;
+        assert_eq!(node.ask(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
+        eventually("it is away", async || a.lease.health() == Health::Away).await;
+        assert_eq!(node.ask(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
+        eventually("it is back", async || a.lease.health() == Health::Good).await;
+    }
+}

@@ -153,3 +153,116 @@ async fn pitfall_19_who_pauses_in_a_transaction_loses_it_and_holds_nobody_up() {
     assert_eq!(row(&*store, &number).await.input_quantity, pieces(1), "of the other one alone");
     audit(&*store, &number).await;
 }
+
+// A standby that is gone
+
+/// Has every commit of this server wait for a standby of this name.
+async fn wait_for_standby(beside: &mut PgConnection, name: &str) {
+    execute(beside, format!("alter system set synchronous_standby_names = '{name}'")).await;
+    execute(beside, "select pg_reload_conf()".to_owned()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_is_gone_keeps_no_more_sessions_waiting_than_there_are_connections() {
+    let server = stage::postgres::Postgres::start(&[]).await;
+    let database = Database::on(&server.url("postgres")).await;
+    postgres::migrate(database.url()).await.unwrap();
+    let store = PostgresStore::open(database.url()).await.unwrap();
+    let mut beside = database.connect().await;
+    let waiting = async |beside: &mut PgConnection| -> i64 {
+        let waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+        sqlx::query_scalar(waiting).fetch_one(beside).await.unwrap()
+    };
+
+    wait_for_standby(&mut beside, "nobody").await;
+    let nothing = scanfence::store::Wanted::default();
+    for _ in 0..4 {
+        let loads = [store.load(&nothing), store.load(&nothing), store.load(&nothing)];
+        for loaded in futures_util::future::join_all(loads).await {
+            assert!(matches!(loaded, Err(StoreError::TryAgain(_))), "{loaded:?}");
+        }
+    }
+    assert_eq!(waiting(&mut beside).await, 3, "sessions that counting left behind");
+
+    wait_for_standby(&mut beside, "").await;
+    let back = async || store.load(&nothing).await.ok();
+    stage::eventually("the standby is no longer waited for", stage::SOON, back).await;
+    assert_eq!(store.epoch(), 1, "one of those that have opened meanwhile");
+    let none = async || (waiting(&mut beside).await == 0).then_some(());
+    stage::eventually("no session waits any more", stage::SOON, none).await;
+    store.close().await;
+}
+
+// Starting
+
+async fn start(url: &str) -> Result<PostgresStore, postgres::StartError> {
+    postgres::migrate(url).await?;
+    PostgresStore::open(url).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starting_waits_for_a_server_that_comes_up_and_for_nothing_else() {
+    let mut server = stage::postgres::Postgres::start(&[]).await;
+    let url = server.url("postgres");
+    let password = url.split(['@', ':']).nth(2).unwrap().to_owned();
+    for wrong in [server.url("nowhere"), url.replace(&password, "wrong")] {
+        let begun = std::time::Instant::now();
+        let Err(refused) = start(&wrong).await else { panic!("started on {wrong}") };
+        assert!(matches!(refused, postgres::StartError::Unreachable(_)), "{refused:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{refused:?} after {:?}", begun.elapsed());
+    }
+
+    server.kill9().await;
+    let (store, ()) = tokio::join!(start(&url), server.start_again());
+    let store = store.unwrap();
+    assert!(store.ready().await.unwrap().migrated);
+}
+
+#[tokio::test]
+async fn a_migration_may_take_as_long_as_it_takes() {
+    let database = Database::fresh().await;
+    postgres::migrate(database.url()).await.unwrap();
+    let mut beside = database.connect().await;
+    execute(&mut beside, "begin; lock table _sqlx_migrations".to_owned()).await;
+    let commit = async {
+        // Not by the session that holds the table, which sees the others as they were then.
+        let mut looking = database.connect().await;
+        let waits = "select true from pg_stat_activity where datname = current_database() and wait_event = 'relation'";
+        stage::eventually("it waits for the table", stage::SOON, async || {
+            sqlx::query_scalar::<_, bool>(waits).fetch_optional(&mut looking).await.unwrap()
+        })
+        .await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(60 * 60)).await;
+        tokio::time::resume();
+        execute(&mut beside, "commit".to_owned()).await;
+    };
+    let (migrated, ()) = tokio::join!(postgres::migrate(database.url()), commit);
+    migrated.unwrap();
+}
+
+#[tokio::test]
+async fn replicas_that_wait_for_a_migration_wait_outside_the_server() {
+    let database = Database::fresh().await;
+    postgres::migrate(database.url()).await.unwrap();
+    let mut beside = database.connect().await;
+    execute(&mut beside, "begin; lock table _sqlx_migrations".to_owned()).await;
+    let commit = async {
+        let mut looking = database.connect().await;
+        let sessions = "select wait_event = 'relation', wait_event_type = 'Lock', query like '%advisory%'
+            from pg_stat_activity where datname = current_database() and application_name = 'scanfence'";
+        stage::eventually("one is at it, and one wants to be", stage::SOON, async || {
+            let sessions: Vec<(Option<bool>, Option<bool>, bool)> =
+                sqlx::query_as(sessions).fetch_all(&mut looking).await.unwrap();
+            let at_it = sessions.iter().any(|(relation, ..)| *relation == Some(true));
+            let asking = sessions.iter().any(|(_, waits, asks)| *waits != Some(true) && *asks);
+            (at_it && asking).then_some(())
+        })
+        .await;
+        execute(&mut beside, "commit".to_owned()).await;
+    };
+    let url = database.url();
+    let (one, other, ()) = tokio::join!(postgres::migrate(url), postgres::migrate(url), commit);
+    one.unwrap();
+    other.unwrap();
+}

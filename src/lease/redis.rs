@@ -269,6 +269,9 @@ impl Core {
         let shared = [self.owner.to_string(), millis(timing.ttl), millis(FENCE_KEPT)];
         let sent = Instant::now();
         let Some(outcome) = self.call(&self.scripts.grant, &shared, &parts).await else { return standings };
+        if outcome.failure.is_none() {
+            self.judge(sent, None);
+        }
         let now = Instant::now();
         let (mut granted, mut busy, mut broken) = (0, 0, 0);
         let mut table = self.table();
@@ -327,14 +330,18 @@ impl Core {
         self.count("handed_over", handed_over);
     }
 
-    /// Runs a script unless the breaker is open (`None`), and tells the breaker what came of it.
+    /// Runs a script unless the breaker is open (`None`), and tells the breaker if it failed. That
+    /// it did not is told by grants alone: a Redis that is out of memory grants nothing, and
+    /// still renews, releases and answers questions.
     async fn call(&self, script: &Script, shared: &[String], parts: &[Part]) -> Option<Outcome> {
         if !self.breaker().is_closed() {
             return None;
         }
         let began = Instant::now();
         let outcome = self.wire.run(script, shared, parts).await;
-        self.judge(began, outcome.failure.as_deref());
+        if let Some(failure) = &outcome.failure {
+            self.judge(began, Some(failure));
+        }
         Some(outcome)
     }
 

@@ -4,48 +4,75 @@
 //! timed-out statement that state may be an open transaction (pitfall 48). Here a
 //! connection comes back only by [`Lent::give_back`], which its user calls after a
 //! clean end; in every other case, a dropped future among them, it is closed.
+//!
+//! An opening is not cut off when its caller has waited long enough: the server may be at
+//! work for it without looking whether anybody listens (a commit that waits for a standby
+//! does not), and each caller would leave another session there. It goes on, counts as a
+//! connection, and is the next caller's when it is done.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::Connection;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::{Instrument as _, info_span, warn};
 
 use super::StoreError;
 
-/// At most `size` connections to one database.
+/// At most `size` connections to one database, those that are opening included.
 pub struct Connections<C> {
     open: Box<dyn Fn() -> BoxFuture<'static, Result<C, sqlx::Error>> + Send + Sync>,
-    idle: Mutex<Vec<C>>,
-    permits: Semaphore,
+    shelf: Arc<Shelf<C>>,
+    /// Ends with this.
+    openings: Mutex<JoinSet<()>>,
     opened: AtomicU64,
+}
+
+/// What is there to be lent. No more lie here than there are permits to be had, so that a
+/// connection is opened only where none lies idle.
+struct Shelf<C> {
+    idle: Mutex<Idle<C>>,
+    permits: Arc<Semaphore>,
+}
+
+/// Connections that nobody uses now.
+struct Idle<C> {
+    given_back: Vec<C>,
+    /// Opened when their callers had gone, and never used.
+    unused: Vec<C>,
 }
 
 /// A connection on loan; closed when dropped, unless given back.
 pub struct Lent<'a, C: Connection> {
-    home: &'a Connections<C>,
+    home: &'a Shelf<C>,
     connection: C,
-    permit: SemaphorePermit<'a>,
+    permit: OwnedSemaphorePermit,
 }
+
+/// What an opening came to, and its place among the connections.
+type Opened<C> = (Result<C, sqlx::Error>, OwnedSemaphorePermit);
 
 /// No connection could be had within the time limit.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection to the database within {0:?}")]
 struct NoConnection(Duration);
 
-impl<C: Connection> Connections<C> {
-    /// Connections made by `open` as they are needed.
+impl<C: Connection + 'static> Connections<C> {
+    /// Connections made by `open` as they are needed. It ends by itself where the database can't
+    /// be reached: nobody ends it but [`Connections::close`].
     pub fn new(
         size: usize,
         open: impl Fn() -> BoxFuture<'static, Result<C, sqlx::Error>> + Send + Sync + 'static,
     ) -> Self {
+        let idle = Mutex::new(Idle { given_back: Vec::new(), unused: Vec::new() });
         Self {
             open: Box::new(open),
-            idle: Mutex::new(Vec::new()),
-            permits: Semaphore::new(size),
+            shelf: Arc::new(Shelf { idle, permits: Arc::new(Semaphore::new(size)) }),
+            openings: Mutex::default(),
             opened: AtomicU64::new(0),
         }
     }
@@ -62,36 +89,74 @@ impl<C: Connection> Connections<C> {
     }
 
     async fn lend_unbounded(&self) -> Result<Lent<'_, C>, sqlx::Error> {
-        let permit = self.permits.acquire().await.map_err(|_closed| sqlx::Error::PoolClosed)?;
-        let idle = self.idle().pop();
-        let connection = match idle {
-            Some(connection) => connection,
+        let permit = Arc::clone(&self.shelf.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let given_back = self.shelf.idle().given_back.pop();
+        if let Some(connection) = given_back {
+            return Ok(Lent { home: &self.shelf, connection, permit });
+        }
+        let unused = self.shelf.idle().unused.pop();
+        let (connection, permit) = match unused {
+            Some(connection) => (connection, permit),
             None => {
-                let connection = (self.open)().await?;
-                self.opened.fetch_add(1, Ordering::AcqRel);
-                connection
+                let (opened, permit) = self.opening(permit).await.map_err(|_ended| sqlx::Error::PoolClosed)?;
+                (opened?, permit)
             }
         };
-        Ok(Lent { home: self, connection, permit })
+        self.opened.fetch_add(1, Ordering::AcqRel);
+        Ok(Lent { home: &self.shelf, connection, permit })
     }
 
-    /// How many connections were opened so far.
+    /// Begins to open one connection, in a task that goes on without whoever waits for it here.
+    fn opening(&self, permit: OwnedSemaphorePermit) -> oneshot::Receiver<Opened<C>> {
+        let (opening, shelf) = ((self.open)(), Arc::clone(&self.shelf));
+        let (done, awaited) = oneshot::channel();
+        let open = async move {
+            if let Err((late, permit)) = done.send((opening.await, permit)) {
+                shelf.take_in(late, permit);
+            }
+        };
+        let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        while openings.try_join_next().is_some() {}
+        openings.spawn(open.instrument(info_span!("task", name = "opening")));
+        awaited
+    }
+
+    /// How many connections were lent for the first time so far: what a new one says may come
+    /// from another server than what was heard before, however long it lay here unused.
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Acquire)
     }
 
-    /// Lends no more, and closes what is idle.
+    /// Lends no more, closes what is idle, and ends what is opening.
     pub async fn close(&self) {
-        self.permits.close();
-        let idle: Vec<C> = self.idle().drain(..).collect();
+        self.shelf.permits.close();
+        let mut openings = std::mem::take(&mut *self.openings.lock().unwrap_or_else(PoisonError::into_inner));
+        openings.shutdown().await;
+        let idle = {
+            let mut idle = self.shelf.idle();
+            let Idle { given_back, unused } = &mut *idle;
+            given_back.drain(..).chain(unused.drain(..)).collect::<Vec<C>>()
+        };
         for connection in idle {
             // A server that is gone already needs no goodbye, and none may take for ever.
             let _ = timeout(Duration::from_secs(1), connection.close()).await;
         }
     }
+}
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<C>> {
-        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+impl<C> Shelf<C> {
+    fn idle(&self) -> MutexGuard<'_, Idle<C>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came of an opening after its caller had gone.
+    fn take_in(&self, late: Result<C, sqlx::Error>, permit: OwnedSemaphorePermit) {
+        match late {
+            Ok(connection) if !self.permits.is_closed() => self.idle().unused.push(connection),
+            Ok(_) => {}
+            Err(error) => warn!(%error, "a connection to the database did not open"),
+        }
+        drop(permit);
     }
 }
 
@@ -105,8 +170,83 @@ impl<C: Connection> Lent<'_, C> {
     pub fn give_back(self) {
         let Self { home, connection, permit } = self;
         if !home.permits.is_closed() {
-            home.idle().push(connection);
+            home.idle().given_back.push(connection);
         }
         drop(permit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::FutureExt as _;
+    use sqlx::SqliteConnection;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(10);
+    const LONG: Duration = Duration::from_secs(10);
+
+    /// Connections to nothing that open one for each permit of the gate, and how many began to.
+    fn gated(size: usize) -> (Connections<SqliteConnection>, Arc<Semaphore>, Arc<AtomicUsize>) {
+        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let connections = Connections::new(size, {
+            let (gate, begun) = (Arc::clone(&gate), Arc::clone(&begun));
+            move || {
+                begun.fetch_add(1, Ordering::AcqRel);
+                let gate = Arc::clone(&gate);
+                async move {
+                    gate.acquire().await.expect("it stays open").forget();
+                    SqliteConnection::connect("sqlite::memory:").await
+                }
+                .boxed()
+            }
+        });
+        (connections, gate, begun)
+    }
+
+    #[tokio::test]
+    async fn what_is_opening_counts_as_a_connection_for_as_long_as_it_takes() {
+        let (connections, _gate, begun) = gated(3);
+        for _ in 0..10 {
+            let refused = connections.lend(SHORT).await;
+            assert!(matches!(refused, Err(StoreError::TryAgain(_))), "within its limit");
+        }
+        assert_eq!(begun.load(Ordering::Acquire), 3, "openings begun");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_comes_too_late_is_the_next_callers() {
+        let (connections, gate, begun) = gated(1);
+        assert!(connections.lend(SHORT).await.is_err());
+        gate.add_permits(1);
+        let mut lent = connections.lend(LONG).await.expect("it has opened");
+        lent.get().ping().await.expect("it is good");
+        lent.give_back();
+        connections.lend(LONG).await.expect("it was given back");
+        assert_eq!((begun.load(Ordering::Acquire), connections.opened()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn closing_ends_what_is_opening() {
+        let alive = Arc::new(());
+        let connections = Connections::<SqliteConnection>::new(1, {
+            let alive = Arc::clone(&alive);
+            move || {
+                let alive = Arc::clone(&alive);
+                async move {
+                    let _alive = alive;
+                    pending().await
+                }
+                .boxed()
+            }
+        });
+        assert!(connections.lend(SHORT).await.is_err());
+        assert_eq!(Arc::strong_count(&alive), 3, "it goes on");
+        connections.close().await;
+        assert_eq!(Arc::strong_count(&alive), 2, "it has ended");
+        assert!(connections.lend(SHORT).await.is_err());
     }
 }

@@ -54,7 +54,7 @@ const LEND_LIMIT: Duration = Duration::from_secs(5);
 /// [`LEND_LIMIT`] and [`BUSY_LIMIT`], so that each is reported as what it is, and below
 /// the request's own limit.
 const OPERATION_LIMIT: Duration = Duration::from_secs(15);
-/// A commit this young is proof enough that the file takes writes.
+/// A commit of changes this young is proof enough that the file takes writes.
 const PROOF_AGE: Duration = Duration::from_secs(1);
 /// How long [`Store::ready`] waits for a writer that is at work: a health check's patience.
 const READY_LIMIT: Duration = Duration::from_secs(1);
@@ -76,6 +76,7 @@ pub struct SqliteStore {
     readers: Connections<SqliteConnection>,
     monitor: Connections<SqliteConnection>,
     repeats: Repeats,
+    /// When a commit last changed rows: the proof that the file takes writes.
     committed: Mutex<Option<Instant>>,
     /// Whether the last write failed in a way that points at the disk.
     suspect: AtomicBool,
@@ -140,8 +141,6 @@ impl SqliteStore {
             Ok(value) => match run(lent.get(), statements::COMMIT).await {
                 Ok(()) => {
                     lent.give_back();
-                    self.suspect.store(false, Ordering::Relaxed);
-                    *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                     Ok(value)
                 }
                 Err(error) => {
@@ -154,6 +153,19 @@ impl SqliteStore {
                 self.roll_back(lent).await;
                 Err(error)
             }
+        }
+    }
+
+    /// A commit has changed rows. One that has not writes nothing, on a full disk too.
+    fn took_a_write(&self) {
+        self.suspect.store(false, Ordering::Relaxed);
+        *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Takes the commit of a batch for proof, if anything of it passed.
+    fn note_written(&self, written: &Result<Written, StoreError>) {
+        if written.as_ref().is_ok_and(|written| !written.passed.is_empty()) {
+            self.took_a_write();
         }
     }
 
@@ -208,11 +220,16 @@ impl SqliteStore {
             // The writer is at work, or the file is busy; unless it was done just now.
             return self.wrote_lately();
         };
-        let probed = match self.suspect.load(Ordering::Relaxed) {
+        let suspect = self.suspect.load(Ordering::Relaxed);
+        let probed = match suspect {
             true => run(lent.get(), statements::WRITE_ONE_PAGE).await,
             false => Ok(()),
         };
-        self.finish(lent, probed.map_err(Failure::Sql)).await.is_ok()
+        let good = self.finish(lent, probed.map_err(Failure::Sql)).await.is_ok();
+        if good && suspect {
+            self.took_a_write();
+        }
+        good
     }
 }
 
@@ -249,7 +266,9 @@ impl Store for SqliteStore {
                 let (statement, bound) = write::begin(batch, looks);
                 let (mut lent, found) = self.begin_with(LEND_LIMIT, statement, bound).await?;
                 let written = write::write(lent.get(), batch, found).await;
-                self.finish(lent, written).await
+                let written = self.finish(lent, written).await;
+                self.note_written(&written);
+                written
             })
         };
         self.repeats.write(batch, attempt).await
@@ -271,7 +290,9 @@ impl Store for SqliteStore {
                 }
                 Err(failure) => Err(failure),
             };
-            self.finish(lent, written).await
+            let written = self.finish(lent, written).await;
+            self.note_written(&written);
+            written
         })
         .await
     }
@@ -286,7 +307,11 @@ impl Store for SqliteStore {
         limited(async {
             let mut lent = self.begin(LEND_LIMIT).await?;
             let edited = apply(lent.get(), number, edit, precondition, fresh).await;
-            self.finish(lent, edited).await
+            let edited = self.finish(lent, edited).await;
+            if let Ok(Ok(_)) = edited {
+                self.took_a_write();
+            }
+            edited
         })
         .await
     }
@@ -549,19 +574,22 @@ mod tests {
         (SqliteStore::open(folder.path()).await.expect("it is migrated"), folder)
     }
 
-    async fn put(store: &SqliteStore, number: usize) -> Result<(), StoreError> {
-        let plan = Plan {
+    fn plan() -> Plan {
+        Plan {
             planned_quantity: Quantity::ZERO,
             over_plan_allowance: None,
             barcode_policy: Default::default(),
             product_code: None,
             product_name: Some("x".repeat(2000)),
             line: None,
-        };
+        }
+    }
+
+    async fn put(store: &SqliteStore, number: usize) -> Result<(), StoreError> {
         let number = WorkOrderNumber::parse(&format!("W{number}")).expect("it is one");
         let now = Timestamp::parse("2026-01-03T08:00:00Z").expect("it is one");
         let fresh = Fresh { stamp: Stamp(1), revision: Revision(1), now };
-        let edited = store.edit(&number, &Edit::Plan(plan), &Precondition::None, fresh).await?;
+        let edited = store.edit(&number, &Edit::Plan(plan()), &Precondition::None, fresh).await?;
         edited.expect("no rule is in the way");
         Ok(())
     }
@@ -602,6 +630,35 @@ mod tests {
         assert!(store.ready().await.expect("it can be asked").writable, "a page that is there takes a write");
         assert_eq!(store.epoch(), 2, "on a new connection");
         assert!(!store.suspect.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_changed_nothing_proves_nothing() {
+        let (store, _folder) = store().await;
+        let proven = || store.committed.lock().expect("nobody panicked").is_some();
+        let refused = async || {
+            let number = WorkOrderNumber::parse("W1").expect("it is one");
+            let now = Timestamp::parse("2026-01-03T08:00:00Z").expect("it is one");
+            let fresh = Fresh { stamp: Stamp(2), revision: Revision(2), now };
+            let edited = store.edit(&number, &Edit::Plan(plan()), &Precondition::AnyOf(Vec::new()), fresh).await;
+            assert!(edited.expect("nothing is in the way").is_err(), "it stands at another revision");
+        };
+        let empty = async || {
+            store.write(&Batch::default()).await.expect("nothing is in the way");
+            store.write_locked(&Wanted::default(), &mut |_| Batch::default()).await.expect("nothing is in the way");
+        };
+        put(&store, 1).await.expect("there is room");
+        assert!(proven());
+
+        store.suspect.store(true, Ordering::Relaxed);
+        *store.committed.lock().expect("nobody panicked") = None;
+        refused().await;
+        assert!(store.suspect.load(Ordering::Relaxed) && !proven(), "a refused edit");
+        empty().await;
+        assert!(store.suspect.load(Ordering::Relaxed) && !proven(), "an empty batch");
+
+        assert!(store.ready().await.expect("it can be asked").writable, "by a write of its own");
+        assert!(!store.suspect.load(Ordering::Relaxed) && proven());
     }
 
     #[tokio::test]

@@ -142,8 +142,21 @@ impl Wire {
         outcome
     }
 
-    /// Asks for a sign of life, of every master of a cluster.
-    pub async fn ping(&self) -> Result<(), Arc<Failure>> {
+    /// Asks a node for what leases need of it, by a script on parts of the caller's own: in one
+    /// call on one node; on a cluster first for a sign of life, of every master, since the parts
+    /// need not lie on all of them.
+    pub async fn probe(&self, script: &Script, shared: &[String], parts: &[Part]) -> Result<(), Arc<Failure>> {
+        let parts = match self.place {
+            Place::Cluster(..) => {
+                self.ping().await?;
+                parts
+            }
+            Place::Single(_) | Place::Sentinel(_) => &parts[..parts.len().min(1)],
+        };
+        self.run(script, shared, parts).await.failure.map_or(Ok(()), Err)
+    }
+
+    async fn ping(&self) -> Result<(), Arc<Failure>> {
         let deadline = Instant::now() + CALL_LIMIT;
         let (number, connection) = self.connection(deadline).await?;
         let result = match timeout_at(deadline, connection.query::<()>(&::redis::cmd("PING"))).await {

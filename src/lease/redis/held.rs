@@ -178,6 +178,8 @@ impl Table {
     ) -> Granted {
         self.busy.remove(work_order);
         self.doubtful.remove(work_order);
+        // Found to be ours before we heard that it was granted: it is not to be released.
+        self.given_up.remove(&(work_order.clone(), fence));
         if others_wait {
             self.asked.insert(work_order.clone(), now);
         }
@@ -227,12 +229,23 @@ impl Table {
     /// Redis is to be told that we do not hold this: by the keeper, until it is
     /// [`Table::told`], or the lease has run out by itself.
     pub fn give_up(&mut self, name: Name, now: Instant) {
+        self.drop_lease(&name);
         self.given_up.entry(name).or_insert(now + self.timing.ttl);
     }
 
-    /// Redis was told.
+    /// Redis was told. A grant that crossed this on its way is over with it.
     pub fn told(&mut self, name: &Name) {
+        self.drop_lease(name);
         self.given_up.remove(name);
+    }
+
+    /// Whether it was held under this very fence; from here on it is not.
+    fn drop_lease(&mut self, name: &Name) -> bool {
+        let held = self.leases.get(&name.0).is_some_and(|entry| entry.fence == name.1);
+        if held {
+            self.leases.remove(&name.0);
+        }
+        held
     }
 
     /// A batch is done: what is to be released now, asked for by another replica or held
@@ -307,11 +320,7 @@ impl Table {
 
     /// A renewal was refused: it is lost, unless it was given up or granted anew meanwhile.
     pub fn refused(&mut self, name: &Name) -> bool {
-        let lost = self.leases.get(&name.0).is_some_and(|entry| entry.fence == name.1);
-        if lost {
-            self.leases.remove(&name.0);
-        }
-        lost
+        self.drop_lease(name)
     }
 
     /// Another replica asks. Whether the lease can be handed over at once.
@@ -534,6 +543,34 @@ mod tests {
         table.give_up(name.clone(), t);
         table.told(&name);
         assert_eq!(table.due(t).release, []);
+    }
+
+    #[test]
+    fn a_grant_that_crosses_its_own_finding_is_kept() {
+        let t = Instant::now();
+        let mut table = Table::new(TIMING);
+        table.found_ours(number("A"), Fence(6), t);
+        table.found_ours(number("A"), Fence(7), t);
+        assert!(matches!(table.granted(&number("A"), Fence(7), false, t, t), Granted::Held(_)));
+        assert_eq!(table.due(t).release, [(number("A"), Fence(6))], "what memory holds is not released");
+        assert!(matches!(table.find(&ask("A", 0), t), Found::Held(_)));
+    }
+
+    #[test]
+    fn a_grant_that_crosses_its_own_release_is_not_believed() {
+        let t = Instant::now();
+        let name = (number("A"), Fence(7));
+        for told in [true, false] {
+            let mut table = Table::new(TIMING);
+            table.found_ours(number("A"), Fence(7), t);
+            assert_eq!(table.due(t).release, std::slice::from_ref(&name));
+            table.granted(&number("A"), Fence(7), false, t, t);
+            match told {
+                true => table.told(&name),
+                false => table.give_up(name.clone(), t),
+            }
+            assert_eq!(table.find(&ask("A", 0), t), Found::Missing, "told: {told}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Part;
+use super::connection::{Failure, Part};
 use super::held::Name;
 use super::{Core, View, millis};
 use crate::domain::ids::WorkOrderNumber;
@@ -19,31 +19,38 @@ const TICK: Duration = Duration::from_millis(50);
 /// is noticed, and the breaker opened, before the next scan pays for it.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
+/// How long Redis keeps what a probe has written: until the script that wrote it has ended.
+const PROBE_KEPT: Duration = Duration::from_millis(5);
+
+/// So many leases a cluster is probed with. Slots are as good as drawn by lot: one of three
+/// masters has none of them in one process of two hundred.
+const PROBES: usize = 16;
+
 /// Keeps the leases until told to stop.
 pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut pinged = None;
+    let mut probed = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
             () = core.wake.notified() => {}
         }
-        core.keep(&mut pinged).await;
+        core.keep(&mut probed).await;
     }
 }
 
 impl Core {
     /// One look at everything that is due.
-    async fn keep(&self, pinged: &mut Option<Instant>) {
+    async fn keep(&self, probed: &mut Option<Instant>) {
         let now = Instant::now();
         let probe = self.breaker().probe(now);
-        let quiet = self.breaker().is_closed() && pinged.is_none_or(|at| now >= at + SIGN_OF_LIFE);
+        let quiet = self.breaker().is_closed() && probed.is_none_or(|at| now >= at + SIGN_OF_LIFE);
         if probe || quiet {
-            *pinged = Some(now);
-            let pong = self.wire.ping().await;
-            self.judge(now, pong.as_ref().err().map(|failure| &**failure));
+            *probed = Some(now);
+            let granted = self.probe().await;
+            self.judge(now, granted.as_ref().err().map(|failure| &**failure));
         }
         let mut due = self.table().due(Instant::now());
         self.note_lost(due.ran_out.len() as u64, "not renewed in time");
@@ -53,6 +60,19 @@ impl Core {
         // What ran out may still be there: Redis counts without the margin.
         due.release.append(&mut due.ran_out);
         tokio::join!(self.renew(due.renew), self.release(due.release), self.look_for(due.doubtful));
+    }
+
+    /// Has Redis grant what nobody else asks for. It may answer to a PING and refuse this: when
+    /// it is out of memory, a replica since a failover, or the user may not write.
+    async fn probe(&self) -> Result<(), Arc<Failure>> {
+        let name: String = self.owner.as_str().chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+        let part = |place| -> Part {
+            let number = WorkOrderNumber::parse(&format!("probe-{place}.{name}"));
+            (number.expect("letters, digits, '-' and '.', fewer than 64"), vec!["0".to_owned()])
+        };
+        let parts: Vec<Part> = (0..PROBES).map(part).collect();
+        let shared = [self.owner.to_string(), millis(PROBE_KEPT), millis(PROBE_KEPT)];
+        self.wire.probe(&self.scripts.grant, &shared, &parts).await
     }
 
     async fn renew(&self, names: Vec<(Name, Duration)>) {

@@ -1,13 +1,15 @@
 //! Connecting to PostgreSQL: every wait of a session bounded, and no server taken that
 //! can't keep the promises.
 
+use std::pin::pin;
 use std::str::FromStr as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tracing::warn;
 
 use super::super::connections::Connections;
 use super::super::{Readiness, StoreError, migrations};
@@ -17,8 +19,24 @@ use super::judge;
 const OLDEST_SERVER: i32 = 150_000;
 /// From this server on there is `transaction_timeout`.
 const TRANSACTION_TIMEOUT_SERVER: i32 = 170_000;
-/// How long starting may wait for the server, and for another replica's migrations.
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long starting tries to reach the server: after a power cut it may come up later than this
+/// process. Short, since who mistyped the address waits as long; long enough that a supervisor
+/// which starts us again at once, for as long as it takes, does not give up (systemd does after
+/// five starts within ten seconds).
+const REACH_LIMIT: Duration = Duration::from_secs(10);
+/// The pause between two tries, or two askings for the lock.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// How long starting waits for another replica's migrations. Its own take as long as they take: an
+/// index on a large log is made in minutes or hours.
+const TURN_LIMIT: Duration = Duration::from_secs(60);
+/// The advisory lock of the migrations: any number will do, and it must not change.
+const TURN: i64 = 0x7363_616e_6665_6e63;
+
+/// How long it may take until a session has its limits, or to be told of another one.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How often one that waits for a standby is looked after. If its server has vanished without a
+/// word, its place among the connections is free so much later.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a session waits for a row lock. Locks are held for a few milliseconds;
 /// whoever holds one longer is stopped, and its session ended by the next limit.
@@ -40,8 +58,11 @@ pub enum StartError {
     #[error("PostgreSQL can't be reached")]
     Unreachable(#[source] sqlx::Error),
     /// It did not answer in time.
-    #[error("PostgreSQL did not answer within {START_LIMIT:?}")]
+    #[error("PostgreSQL did not answer within {REACH_LIMIT:?}")]
     TimedOut,
+    /// Others have been at it for too long.
+    #[error("another process migrates the tables, and was not done within {TURN_LIMIT:?}")]
+    OthersMigrate,
     /// The tables can't be made or brought up to date.
     #[error("the tables can't be migrated")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -80,23 +101,40 @@ pub(super) fn connections(options: &PgConnectOptions, size: usize, plans: Plans)
     let options = options.clone();
     Connections::new(size, move || {
         let options = options.clone();
-        async move {
-            let mut connection = options.connect().await?;
-            prepare(&mut connection, plans).await?;
-            Ok(connection)
-        }
-        .boxed()
+        async move { open(&options, plans).await }.boxed()
     })
 }
 
-/// Sets the session's limits, and waits for one synchronous commit.
-///
-/// After a crash or a promotion a row is visible before a synchronous standby has it
-/// (pitfall 29). A commit of our own has it wait for all that came before, so that no
-/// replay is answered from a row that a second failure could take back.
-async fn prepare(connection: &mut PgConnection, plans: Plans) -> Result<(), sqlx::Error> {
-    let (version,): (i32,) = sqlx::query_as(
+/// A session that is ready for use. Before it has limits of its own it ends at [`CONNECT_LIMIT`];
+/// then it waits for the standby, where there is one to wait for, as long as the server does.
+async fn open(options: &PgConnectOptions, plans: Plans) -> Result<PgConnection, sqlx::Error> {
+    let connect = async {
+        let mut connection = options.connect().await?;
+        let session = set_limits(&mut connection, plans).await?;
+        Ok::<_, sqlx::Error>((connection, session))
+    };
+    let (mut connection, session) = timeout(CONNECT_LIMIT, connect).await.map_err(|_| no_answer())??;
+    await_standby(&mut connection, &session, options).await?;
+    Ok(connection)
+}
+
+fn no_answer() -> sqlx::Error {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer").into()
+}
+
+/// Which session of the server one is.
+struct Session {
+    pid: i32,
+    /// Another may get the number later, but not from the same time on.
+    began: String,
+}
+
+/// Sets the session's limits.
+async fn set_limits(connection: &mut PgConnection, plans: Plans) -> Result<Session, sqlx::Error> {
+    let (version, pid, began): (i32, i32, String) = sqlx::query_as(
         "select current_setting('server_version_num')::int,
+                pg_backend_pid(),
+                (select extract(epoch from backend_start)::text from pg_stat_activity where pid = pg_backend_pid()),
                 set_config('lock_timeout', $1, false),
                 set_config('idle_in_transaction_session_timeout', $2, false),
                 set_config('statement_timeout', $3, false),
@@ -132,19 +170,60 @@ async fn prepare(connection: &mut PgConnection, plans: Plans) -> Result<(), sqlx
             .execute(&mut *connection)
             .await?;
     }
-    sqlx::query(
+    Ok(Session { pid, began })
+}
+
+/// Waits for one synchronous commit.
+///
+/// After a crash or a promotion a row is visible before a synchronous standby has it
+/// (pitfall 29). A commit of our own has it wait for all that came before, so that no
+/// replay is answered from a row that a second failure could take back.
+///
+/// A session that waits for a standby has no time limit and does not notice that its client
+/// has gone. Given up by the clock it would stay, and the next attempt add another, until the
+/// server takes no more. So it is given up only when the server no longer has it, or is gone.
+async fn await_standby(
+    connection: &mut PgConnection,
+    session: &Session,
+    options: &PgConnectOptions,
+) -> Result<(), sqlx::Error> {
+    let commit = sqlx::query(
         "select case when current_setting('synchronous_standby_names') <> '' and not pg_is_in_recovery()
                      then pg_logical_emit_message(true, 'scanfence', 'connected')::text end",
     )
-    .execute(&mut *connection)
-    .await?;
-    Ok(())
+    .execute(connection);
+    let mut commit = pin!(commit);
+    loop {
+        match timeout(LOOK_EVERY, commit.as_mut()).await {
+            Ok(committed) => return committed.map(drop),
+            Err(_) if is_there(session, options).await => {}
+            Err(_) => return Err(no_answer()),
+        }
+    }
+}
+
+/// Whether the server still has this session, as another one sees it.
+async fn is_there(session: &Session, options: &PgConnectOptions) -> bool {
+    let look = async {
+        let mut connection = options.connect().await?;
+        let find = "select from pg_stat_activity where pid = $1 and extract(epoch from backend_start)::text = $2";
+        let find = sqlx::query(find).bind(session.pid).bind(&session.began);
+        let found = find.fetch_optional(&mut connection).await?.is_some();
+        connection.close().await?;
+        Ok::<_, sqlx::Error>(found)
+    };
+    match timeout(CONNECT_LIMIT, look).await {
+        Ok(Ok(found)) => found,
+        // It answers, but takes no further session now.
+        Ok(Err(sqlx::Error::Database(_))) => true,
+        Ok(Err(_)) | Err(_) => false,
+    }
 }
 
 /// Refuses a server that is too old, or that acknowledges what is not on disk.
 pub(super) async fn verify(options: &PgConnectOptions) -> Result<(), StartError> {
+    let mut connection = reach(options).await?;
     let look = async {
-        let mut connection = options.connect().await?;
         let settings: (i32, String, String, String) = sqlx::query_as(
             "select current_setting('server_version_num')::int, current_setting('fsync'),
                     current_setting('full_page_writes'), current_setting('synchronous_commit')",
@@ -154,8 +233,7 @@ pub(super) async fn verify(options: &PgConnectOptions) -> Result<(), StartError>
         connection.close().await?;
         Ok(settings)
     };
-    let (version, fsync, full_page_writes, synchronous_commit) =
-        timeout(START_LIMIT, look).await.map_err(|_| StartError::TimedOut)?.map_err(StartError::Unreachable)?;
+    let (version, fsync, full_page_writes, synchronous_commit) = answered(look).await?;
     if version < OLDEST_SERVER {
         return Err(StartError::TooOld(version));
     }
@@ -173,13 +251,62 @@ pub(super) async fn verify(options: &PgConnectOptions) -> Result<(), StartError>
 /// # Errors
 /// See [`StartError`].
 pub async fn migrate(url: &str) -> Result<(), StartError> {
-    let options = options(url)?;
-    let migrate = async {
-        let mut connection = options.connect().await.map_err(StartError::Unreachable)?;
-        migrations::POSTGRES.run(&mut connection).await?;
-        connection.close().await.map_err(StartError::Unreachable)
-    };
-    timeout(START_LIMIT, migrate).await.map_err(|_| StartError::TimedOut)?
+    let mut connection = reach(&options(url)?).await?;
+    take_turn(&mut connection).await?;
+    migrations::POSTGRES.run(&mut connection).await?;
+    answered(connection.close()).await
+}
+
+/// Takes the lock of the migrations, for as long as the session lasts. It asks again and again: a
+/// session that waits in the server holds a snapshot, for the end of which an index that is made
+/// `concurrently` under the lock would wait in turn. (sqlx takes a lock like that for its run.)
+async fn take_turn(connection: &mut PgConnection) -> Result<(), StartError> {
+    let begun = Instant::now();
+    loop {
+        let take = sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(TURN);
+        if answered(take.fetch_one(&mut *connection)).await? {
+            return Ok(());
+        }
+        if begun.elapsed() >= TURN_LIMIT {
+            return Err(StartError::OthersMigrate);
+        }
+        sleep(ASK_EVERY).await;
+    }
+}
+
+/// Connects, trying again while nobody is there to answer.
+async fn reach(options: &PgConnectOptions) -> Result<PgConnection, StartError> {
+    let begun = Instant::now();
+    let mut told = false;
+    loop {
+        let left = REACH_LIMIT.saturating_sub(begun.elapsed());
+        match timeout(left, options.connect()).await.map_err(|_| StartError::TimedOut)? {
+            Ok(connection) => return Ok(connection),
+            Err(error) if may_come_up(&error) && begun.elapsed() + 2 * ASK_EVERY < REACH_LIMIT => {
+                if !told {
+                    warn!(%error, "PostgreSQL can't be reached yet: trying again for {REACH_LIMIT:?}");
+                }
+                told = true;
+                sleep(ASK_EVERY).await;
+            }
+            Err(error) => return Err(StartError::Unreachable(error)),
+        }
+    }
+}
+
+/// Whether the server may be there soon. What it says about password or database is final.
+fn may_come_up(error: &sqlx::Error) -> bool {
+    match error {
+        // Refused, no route, a name that is not known (yet), hung up on while it stops.
+        sqlx::Error::Io(_) => true,
+        // It stops, or starts: admin shutdown, crash shutdown, cannot connect now.
+        sqlx::Error::Database(refusal) => matches!(refusal.code().as_deref(), Some("57P01" | "57P02" | "57P03")),
+        _ => false,
+    }
+}
+
+async fn answered<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StartError> {
+    timeout(REACH_LIMIT, asked).await.map_err(|_| StartError::TimedOut)?.map_err(StartError::Unreachable)
 }
 
 pub(super) async fn readiness(connection: &mut PgConnection) -> Result<Readiness, StoreError> {
