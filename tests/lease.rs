@@ -530,7 +530,7 @@ async fn a_redis_that_answers_but_grants_nothing_is_away_until_it_does() {
         (["ACL", "SETUSER", "default", "-set"], ["ACL", "SETUSER", "default", "+set"]),
     ] {
         assert_eq!(redis.ask(&broken), "OK");
-        let away = away_at_last(&a, 5000 * MS).await;
+        let away = away_at_last(&a, 7000 * MS).await;
         assert_eq!(redis.ask(&["PING"]), "PONG", "it answers");
         assert!(away > 2500 * MS, "{broken:?}: away for {away:?} without a break");
         assert_eq!(redis.ask(&mended), "OK");

@@ -12,9 +12,7 @@ use scanfence::store::postgres::{self, PostgresStore};
 use scanfence::store::{Store, StoreError};
 use sqlx::{AssertSqlSafe, PgConnection};
 use stage::postgres::Database;
-use store_suite::shop::{
-    Tenures, audit, count, decided_at, pieces, prepared, row, scan, settle, time, wanted, work_order,
-};
+use store_suite::shop::{Tenures, audit, count, decided_at, prepared, scan, time, wanted, work_order};
 
 async fn open() -> (Arc<dyn Store>, Database) {
     let database = Database::fresh().await;
@@ -119,47 +117,6 @@ async fn a_row_that_is_held_elsewhere_is_not_waited_for_without_end() {
     execute(&mut beside, "rollback".to_owned()).await;
     assert_eq!(store.write(&batch).await.unwrap().passed.len(), 1);
     audit(&*store, &number).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pitfall_19_who_pauses_in_a_transaction_loses_it_and_holds_nobody_up() {
-    let (store, database) = open().await;
-    let number = work_order(&*store).await;
-    let (reached, mut under_way) = tokio::sync::mpsc::unbounded_channel();
-    let (resume, resumed) = std::sync::mpsc::channel();
-    // As a process that is stopped in the middle of its transaction, for as long as it likes.
-    let stalled = std::thread::spawn({
-        let (url, requests) = (database.url().to_owned(), [scan(&number)]);
-        move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let store = PostgresStore::open(&url).await.unwrap();
-                let wanted = wanted(&requests);
-                let mut decide = move |facts| {
-                    reached.send(()).unwrap();
-                    resumed.recv_timeout(Duration::from_secs(60)).unwrap();
-                    decided_at(time(0), facts, &requests, &Tenures::new()).1
-                };
-                store.write_locked(&wanted, &mut decide).await
-            })
-        }
-    });
-    under_way.recv().await.unwrap();
-
-    settle(&*store, &[scan(&number)]).await;
-    resume.send(()).unwrap();
-    let written = stalled.join().unwrap();
-    assert!(written.as_ref().is_err_and(StoreError::outcome_unknown), "{written:?}");
-    assert_eq!(row(&*store, &number).await.input_quantity, pieces(1), "of the other one alone");
-    audit(&*store, &number).await;
-}
-
-// A standby that is gone
-
-/// Has every commit of this server wait for a standby of this name.
-async fn wait_for_standby(beside: &mut PgConnection, name: &str) {
-    execute(beside, format!("alter system set synchronous_standby_names = '{name}'")).await;
-    execute(beside, "select pg_reload_conf()".to_owned()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
