@@ -192,11 +192,19 @@ async fn await_standby(
                      then pg_logical_emit_message(true, 'scanfence', 'connected')::text end",
     )
     .execute(connection);
-    let mut commit = pin!(commit);
+    while_it_goes_on(commit, || is_there(session, options)).await.map(drop)
+}
+
+/// Waits for `work` as long as it goes on, which is looked after every [`LOOK_EVERY`].
+async fn while_it_goes_on<T, Look: Future<Output = bool>>(
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+    goes_on: impl Fn() -> Look,
+) -> Result<T, sqlx::Error> {
+    let mut work = pin!(work);
     loop {
-        match timeout(LOOK_EVERY, commit.as_mut()).await {
-            Ok(committed) => return committed.map(drop),
-            Err(_) if is_there(session, options).await => {}
+        match timeout(LOOK_EVERY, work.as_mut()).await {
+            Ok(done) => return done,
+            Err(_) if goes_on().await => {}
             Err(_) => return Err(no_answer()),
         }
     }
@@ -323,4 +331,33 @@ pub(super) async fn readiness(connection: &mut PgConnection) -> Result<Readiness
     .await
     .map_err(judge)?;
     Ok(Readiness { writable, migrated, synchronous_standby })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_a_standby_ends_with_its_session_and_not_by_the_clock() {
+        let begun = tokio::time::Instant::now();
+        let looks = Cell::new(0);
+        let three_times = || {
+            looks.set(looks.get() + 1);
+            ready(looks.get() <= 3)
+        };
+        let gone = while_it_goes_on(pending::<Result<(), _>>(), three_times).await;
+        assert!(matches!(gone, Err(sqlx::Error::Io(_))), "{gone:?}");
+        assert_eq!((looks.get(), begun.elapsed()), (4, 4 * LOOK_EVERY));
+
+        let (day, begun) = (Duration::from_secs(24 * 60 * 60), tokio::time::Instant::now());
+        let committed = async {
+            sleep(day).await;
+            Ok(())
+        };
+        while_it_goes_on(committed, || ready(true)).await.expect("the standby is back");
+        assert_eq!(begun.elapsed(), day);
+    }
 }
