@@ -158,7 +158,11 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     let robots = robots(&config.alarms.channels)?;
     let owner = Owner::named(&Uuid::now_v7().to_string());
     let metrics = Arc::new(Metrics::new());
-    let parts = Parts::open(&config.deployment, owner.clone(), &metrics).await?;
+    let parts = tokio::select! {
+        parts = Parts::open(&config.deployment, owner.clone(), &metrics) => parts?,
+        // Nothing is counted yet, and a migration is whole or not there.
+        () = stop.cancelled() => return Ok(()),
+    };
     let monitor = Arc::new(Monitor::new(
         Arc::clone(&parts.consistency),
         Arc::clone(&metrics),

@@ -252,6 +252,15 @@ fn servers_that_are_not_there_and_addresses_that_are_none_are_told_without_their
 }
 
 #[tokio::test]
+async fn a_service_that_waits_for_its_database_can_be_stopped() {
+    let nobody = format!("postgres://nobody@127.0.0.1:{}/none", stage::free_port());
+    let mut service = Setup::shared(&nobody).spawn();
+    let waits = async || service.log().contains("can't be reached yet").then_some(());
+    eventually("it waits", SOON, waits).await;
+    assert_eq!(service.terminate(SOON).await, Some(0), "{}", service.log());
+}
+
+#[tokio::test]
 async fn a_redis_that_is_no_address_is_refused_and_one_that_is_away_is_not() {
     let database = Database::fresh().await;
     let setup = Setup::shared(database.url());
