@@ -119,6 +119,14 @@ async fn a_row_that_is_held_elsewhere_is_not_waited_for_without_end() {
     audit(&*store, &number).await;
 }
 
+// A standby that is gone
+
+/// Has every commit of this server wait for a standby of this name.
+async fn wait_for_standby(beside: &mut PgConnection, name: &str) {
+    execute(beside, format!("alter system set synchronous_standby_names = '{name}'")).await;
+    execute(beside, "select pg_reload_conf()".to_owned()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_that_is_gone_keeps_no_more_sessions_waiting_than_there_are_connections() {
     let server = stage::postgres::Postgres::start(&[]).await;

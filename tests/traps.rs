@@ -989,9 +989,10 @@ async fn plans(database: &Database, statements: impl IntoIterator<Item = &str>) 
     .unwrap();
     let mut plans = Vec::new();
     for (n, statement) in statements.into_iter().enumerate() {
-        let prepare = format!("prepare statement_{n} as {statement}");
+        // The shortest don't use the first two, which a session is told of all the same.
+        let prepare = format!("prepare statement_{n} (text[], text[]) as {statement}");
         sqlx::raw_sql(AssertSqlSafe(prepare.as_str())).execute(&mut connection).await.unwrap();
-        let values = (1..).take_while(|n| statement.contains(&format!("${n}::"))).count();
+        let values = (1..100).filter(|n| statement.contains(&format!("${n}::"))).max().unwrap().max(2);
         let nulls = vec!["null"; values].join(", ");
         let explain = format!("explain (costs off) execute statement_{n}({nulls})");
         let lines: Vec<String> =
@@ -1012,9 +1013,8 @@ async fn pitfall_41_rows_are_locked_and_logged_in_the_order_of_their_arrays_what
             order.iter().map(|node| locked.find(node).unwrap_or_else(|| panic!("{node}: {plan}"))).collect();
         assert!(places.is_sorted(), "{plan}");
         let logged = plan.split("Insert on update_log").nth(1).expect(&plan);
-        let (unnested, log_rows) =
-            (logged.find("ProjectSet").expect(&plan), logged.find("Subquery Scan on u").expect(&plan));
-        assert!(log_rows < unnested && !logged[log_rows..unnested].contains("Loop"), "{plan}");
+        let above = logged.split("ProjectSet").next().expect(&plan);
+        assert!(above.len() < logged.len() && !above.contains("Loop"), "{plan}");
         for other_order in ["Sort", "Hash", "Merge"] {
             assert!(!plan.contains(other_order), "{plan}");
         }

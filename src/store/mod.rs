@@ -235,8 +235,9 @@ pub enum StoreError {
     /// The connection broke or timed out: it may have been written.
     #[error("the connection to the store broke")]
     Broken(#[source] Cause),
-    /// A request id or claim that was believed free is taken: to be loaded again.
-    #[error("a request id or barcode claim is taken")]
+    /// A request id or claim that was believed free is taken, or a work order that was believed
+    /// unchanged is not: to be loaded again.
+    #[error("a request id or barcode claim is taken, or a work order changed")]
     Taken(#[source] Cause),
     /// (`work_order`, `seq`) is taken: a row lags its log.
     #[error("a work order's row lags its log")]

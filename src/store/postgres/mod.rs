@@ -378,6 +378,8 @@ fn judge(error: sqlx::Error) -> StoreError {
         ) => StoreError::Taken(error.into()),
         // serialization failure, deadlock, lock not available, statement timeout
         ("40001" | "40P01" | "55P03" | "57014", _) => StoreError::TryAgain(error.into()),
+        // a work order that did not pass a write of all or nothing: see `recorded_all.sql`
+        ("22P02", _) => StoreError::Taken(error.into()),
         // claims that are not as they were loaded: see `unbound.sql`
         ("22012", _) => StoreError::TryAgain(error.into()),
         // a standby: the connection must be made anew, to wherever the primary is now

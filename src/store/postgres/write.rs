@@ -2,8 +2,9 @@
 //!
 //! One statement, one transaction. The server sets up every part of a statement whenever it
 //! runs it, whether or not there is anything to do for it: a third of what a lone scan costs
-//! there. So there are three lengths of the statement, the usual two with and without
-//! a look for request ids and barcodes, made of the same parts in `write/`.
+//! there. So there are several lengths of the statement, made of the same parts in `write/`.
+//! The usual two take everything for new and every work order for unchanged: where that is not
+//! so they do nothing at all, and one that looks tells what it was.
 //! Arrays are unnested in the select list: in `from`, each would be copied to a store of its
 //! own first, at a tenth of the statement's cost.
 
@@ -26,14 +27,51 @@ macro_rules! statement {
 }
 
 /// For a batch without barcodes.
-const PLAIN: &str = statement!(["new", "no_barcodes", "rows"], ["answer"]);
-const PLAIN_LOOKING: &str = statement!(["known", "no_barcodes", "rows"], ["answer"]);
+const PLAIN: &str =
+    statement!(["offered", "wanted_all", "passed", "updates", "recorded_all", "logged"], ["answer_all"]);
+const PLAIN_LOOKING: &str = statement!(
+    ["known", "no_barcodes", "offered", "wanted_free", "passed", "updates", "recorded_of_passed", "logged"],
+    ["answer"]
+);
 /// With barcodes to claim.
-const CLAIMING: &str = statement!(["new", "no_barcodes", "rows", "claims"], ["answer"]);
-const CLAIMING_LOOKING: &str = statement!(["known", "barcodes", "rows", "claims"], ["answer", "answer_barcodes"]);
+const CLAIMING: &str = statement!(
+    ["offered", "wanted_all", "passed", "updates", "recorded_all", "logged", "claim_changes", "claims_all", "inserted"],
+    ["answer_all"]
+);
+const CLAIMING_LOOKING: &str = statement!(
+    [
+        "known",
+        "barcodes",
+        "offered",
+        "wanted_free",
+        "passed",
+        "updates",
+        "recorded_of_passed",
+        "logged",
+        "claim_changes",
+        "claims_of_passed",
+        "inserted"
+    ],
+    ["answer", "answer_barcodes"]
+);
 /// With claims that no longer stand, too.
-const UNBINDING: &str =
-    statement!(["known", "barcodes", "rows", "claims", "unbound"], ["answer", "answer_barcodes", "answer_unbound"]);
+const UNBINDING: &str = statement!(
+    [
+        "known",
+        "barcodes",
+        "offered",
+        "wanted_free",
+        "passed",
+        "updates",
+        "recorded_of_passed",
+        "logged",
+        "claim_changes",
+        "claims_of_passed",
+        "inserted",
+        "unbound"
+    ],
+    ["answer", "answer_barcodes", "answer_unbound"]
+);
 
 /// The statements of the guarded write: without barcodes, with barcodes, with unbinds; the
 /// first two without and with a look for request ids and barcodes.

@@ -1,0 +1,3 @@
+wanted as not materialized (
+    select * from offered
+)
