@@ -29,6 +29,8 @@ const AFTER_TROUBLE: Duration = Duration::from_millis(200);
 /// How long a batch is halved for a row that can't be locked. If it takes longer it is not one
 /// row: the database as a whole does not answer.
 const SEEKING: Duration = Duration::from_secs(5);
+/// When what is not tried by then is handed back as it is: all that waits has its time limit.
+const LONGEST_STEP: Duration = Duration::from_secs(8);
 
 pub(super) struct RowLockedLane {
     office: Office,
@@ -64,7 +66,13 @@ impl RowLockedLane {
         let (stuck, free): (Vec<_>, Vec<_>) = work.into_iter().partition(|work| before.contains(&work.number));
         let mut left = self.settle(free).await;
         for work in stuck {
-            left.extend(self.settle(vec![work]).await);
+            match self.begun.elapsed() < SEEKING {
+                true => left.extend(self.settle(vec![work]).await),
+                false => {
+                    self.stuck.insert(work.number.clone());
+                    left.push(work);
+                }
+            }
         }
         self.office.hand_back(&all, left, |_| Next::RowLocked { stay: AFTER_TROUBLE });
     }
@@ -73,7 +81,7 @@ impl RowLockedLane {
     fn settle(&mut self, work: Vec<Work>) -> BoxFuture<'_, Vec<Work>> {
         async move {
             let work = without_stopped(work);
-            if work.is_empty() {
+            if work.is_empty() || self.begun.elapsed() >= LONGEST_STEP {
                 return work;
             }
             match self.try_whole(&work).await {
