@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::shop::Mood;
 use super::{JSON, Service};
 use crate::counting::Unsettled;
-use crate::http::problem::Code;
+use crate::http::Code;
 
 #[tokio::test]
 async fn a_scan_is_counted_and_repeated_byte_by_byte() {
