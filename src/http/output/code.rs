@@ -5,8 +5,6 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-use super::language::Language;
-use super::words::words;
 use crate::counting::Unsettled;
 use crate::domain::update::RefusalCode;
 
@@ -201,18 +199,6 @@ impl Code {
             _ => matches!(self.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE).then_some(1),
         }
     }
-
-    /// The problem's title.
-    #[must_use]
-    pub fn title(self, language: Language) -> &'static str {
-        words(self).of(language).title
-    }
-
-    /// What the problem means, and what to do.
-    #[must_use]
-    pub fn explanation(self, language: Language) -> &'static str {
-        words(self).of(language).explanation
-    }
 }
 
 impl From<RefusalCode> for Code {
@@ -244,19 +230,6 @@ impl From<Unsettled> for Code {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn codes_are_told_apart_by_their_words_in_both_languages() {
-        for (at, &code) in Code::ALL.iter().enumerate() {
-            assert_eq!(Code::of_word(code.word()), Some(code));
-            for other in &Code::ALL[..at] {
-                for language in Language::ALL {
-                    assert_ne!(code.title(language), other.title(language), "{code:?} {other:?}");
-                }
-            }
-            assert!(!code.title(Language::Chinese).is_ascii(), "{code:?}");
-        }
-    }
 
     #[test]
     fn only_what_may_fare_better_is_retryable() {

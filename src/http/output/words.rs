@@ -6,22 +6,36 @@ use super::code::Code;
 use super::language::Language;
 
 /// A problem's words.
-pub(super) struct Words {
+struct Words {
     english: Text,
     chinese: Text,
 }
 
 /// A problem's words in one language.
-pub(super) struct Text {
+struct Text {
     /// What happened, in a few words.
-    pub title: &'static str,
+    title: &'static str,
     /// What it means, and what to do.
-    pub explanation: &'static str,
+    explanation: &'static str,
+}
+
+impl Code {
+    /// The problem's title.
+    #[must_use]
+    pub fn title(self, language: Language) -> &'static str {
+        words(self).of(language).title
+    }
+
+    /// What the problem means, and what to do.
+    #[must_use]
+    pub fn explanation(self, language: Language) -> &'static str {
+        words(self).of(language).explanation
+    }
 }
 
 impl Words {
     /// The words in this language.
-    pub(super) fn of(self, language: Language) -> Text {
+    fn of(self, language: Language) -> Text {
         match language {
             Language::English => self.english,
             Language::Chinese => self.chinese,
@@ -29,9 +43,9 @@ impl Words {
     }
 }
 
-// Long: one entry per code, in one list for translators. The compiler asks for every code.
 /// The words of this code.
-pub(super) fn words(code: Code) -> Words {
+// Long: one entry per code, in one list for translators. The compiler asks for every code.
+fn words(code: Code) -> Words {
     match code {
         Code::IdempotencyKeyMissing => Words {
             english: Text {
@@ -413,5 +427,23 @@ pub(super) fn words(code: Code) -> Words {
                               核对，修复异常项，然后用原请求号重试。",
             },
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_told_apart_by_their_words_in_both_languages() {
+        for (at, &code) in Code::ALL.iter().enumerate() {
+            assert_eq!(Code::of_word(code.word()), Some(code));
+            for other in &Code::ALL[..at] {
+                for language in Language::ALL {
+                    assert_ne!(code.title(language), other.title(language), "{code:?} {other:?}");
+                }
+            }
+            assert!(!code.title(Language::Chinese).is_ascii(), "{code:?}");
+        }
     }
 }
