@@ -1,4 +1,4 @@
-//! The edge: what is no proper request, and what the service says of itself (sections 4, 6).
+//! The edge: malformed requests, health, documents and metrics (sections 4, 6).
 
 use scanfence::http::{Code, Language};
 use serde_json::json;
@@ -117,7 +117,7 @@ pub async fn metrics_have_bounded_labels(shop: &Shop) {
     let metrics = order.client.get("/metrics").await;
     assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = metrics.text();
-    // What never happened yet (unsettled, leases without Redis) has no sample and no name.
+    // A metric that never counted anything yet (unsettled, leases without Redis) is not listed.
     for name in ["updates", "replays", "batch_size", "queue_depth", "fenced_off", "breaker_open", "http_requests"] {
         assert!(text.lines().any(|line| line.starts_with("# TYPE ") && line.contains(name)), "{name} in {text}");
     }

@@ -1,4 +1,4 @@
-//! Whatever these tests are answered, `openapi.yaml` must have said so.
+//! Every answer in these tests must be documented in `openapi.yaml`.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

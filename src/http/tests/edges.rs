@@ -1,4 +1,4 @@
-//! What every request passes: methods, languages, limits, time, defects, stopping.
+//! The edge: methods, languages, limits, time, defects, stopping.
 
 use std::time::Duration;
 
