@@ -10,9 +10,6 @@ use strum::VariantNames;
 
 use crate::domain::consistency::Kind;
 
-/// The kinds of findings that the log alone can repair.
-const SAFE_KINDS: [Kind; 5] = [Kind::Quantity, Kind::Status, Kind::Seq, Kind::Fence, Kind::Claim];
-
 /// A time above 0 with its unit.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -50,9 +47,9 @@ pub(super) fn choice<T: FromStr + VariantNames>(text: &str) -> Result<T, String>
 /// A list of kinds of findings that may be repaired without a person.
 pub(super) fn safe_kinds(text: &str) -> Result<Vec<Kind>, String> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-    let kind = |word| SAFE_KINDS.into_iter().find(|kind| kind.word() == word);
+    let kind = |word| Kind::SAFE.into_iter().find(|kind| kind.word() == word);
     words.map(kind).collect::<Option<_>>().ok_or_else(|| {
-        let safe: Vec<_> = SAFE_KINDS.into_iter().map(Kind::word).collect();
+        let safe: Vec<_> = Kind::SAFE.into_iter().map(Kind::word).collect();
         format!("must be a list of {}", safe.join(", "))
     })
 }

@@ -90,9 +90,7 @@ impl CheckState {
     pub fn word(self) -> &'static str {
         self.into()
     }
-}
 
-impl CheckState {
     /// Whether it ended.
     #[must_use]
     pub fn is_over(self) -> bool {
@@ -149,6 +147,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kinds that the log alone can repair. They may be repaired without a person.
+    pub const SAFE: [Self; 5] = [Self::Quantity, Self::Status, Self::Seq, Self::Fence, Self::Claim];
+
     /// The word in JSON, columns and labels.
     #[must_use]
     pub fn word(self) -> &'static str {
