@@ -36,6 +36,13 @@ const LAST_COMMITS: Duration = Duration::from_secs(2);
 /// How long the monitor may take to stop in a check.
 const MONITOR_STOPS: Duration = Duration::from_secs(2);
 
+/// The tasks of a running service, without the listener.
+struct Service {
+    committer: Committer,
+    alarms: Alarms,
+    monitor: JoinHandle<()>,
+}
+
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -81,13 +88,6 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     parts.close().await;
     info!(connections_cut = drained.connections_cut, requests_left = drained.requests_left, "stopped");
     Ok(())
-}
-
-/// The tasks of a running service, without the listener.
-struct Service {
-    committer: Committer,
-    alarms: Alarms,
-    monitor: JoinHandle<()>,
 }
 
 impl Service {
