@@ -1,151 +1,20 @@
-//! The mailbox: where requests wait, per work order, until a lane of the committer takes
-//! them.
-//!
-//! Bounded in all and per work order; fair between work orders; in order within one. A
-//! work order is with at most one lane at a time.
+//! The mailbox: takes requests in, and gives them to the lanes.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
-use super::{Answer, Settings, Unsettled};
-use crate::domain::ids::{Fence, Principal, WorkOrderNumber};
-use crate::domain::request::Request;
-use crate::telemetry::{CodeLabel, Metrics};
-
-/// How many work orders at most stay with the row-locked lane while nothing waits for them; what
-/// comes later for the others is tried under the lease again.
-const STAYS: usize = 8_192;
-
-/// The two ways of the committer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Under leases, comparing stamps, all work orders in one statement.
-    Leased,
-    /// By row locks: without a lease, or after a write that came too late.
-    RowLocked,
-}
-
-/// A request that waits for its answer.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    /// In a box: it is large, and passes from hand to hand.
-    pub(super) request: Box<Request>,
-    pub(super) principal: Principal,
-    since: Instant,
-    link: Option<Link>,
-    reply: oneshot::Sender<Answer>,
-    metrics: Arc<Metrics>,
-}
-
-/// A request's place among those that must be settled in order.
-#[derive(Clone, Debug)]
-pub(super) struct Link {
-    chain: Arc<Chain>,
-    place: usize,
-}
-
-/// The items of one work order and terminal in one call.
-#[derive(Debug)]
-pub(super) struct Chain {
-    /// The first place that was left unsettled.
-    broken_at: AtomicUsize,
-}
-
-impl Chain {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { broken_at: AtomicUsize::new(usize::MAX) })
-    }
-
-    pub(super) fn link(self: &Arc<Self>, place: usize) -> Link {
-        Link { chain: Arc::clone(self), place }
-    }
-}
-
-impl Waiting {
-    pub(super) fn new(
-        request: Request,
-        principal: Principal,
-        link: Option<Link>,
-        reply: oneshot::Sender<Answer>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { request: Box::new(request), principal, since: Instant::now(), link, reply, metrics }
-    }
-
-    /// Answers the request. Nobody may be waiting any more; what was counted stays counted.
-    pub(super) fn answer(self, answer: Answer) {
-        if let Answer::Unsettled(why) = answer {
-            self.metrics.unsettled.get_or_create(&CodeLabel { code: why.code() }).inc();
-            if let Some(Link { chain, place }) = &self.link {
-                chain.broken_at.fetch_min(*place, Ordering::AcqRel);
-            }
-        }
-        // A client that went away is no error.
-        let _ = self.reply.send(answer);
-    }
-
-    /// Whether an earlier item of its chain was left unsettled.
-    pub(super) fn after_a_break(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.chain.broken_at.load(Ordering::Acquire) < link.place)
-    }
-
-    /// Why it must not be settled any more, if so.
-    fn stopped(&self, now: Instant, answer_within: Duration) -> Option<Unsettled> {
-        if self.after_a_break() {
-            Some(Unsettled::EarlierItemPending)
-        } else if now.duration_since(self.since) > answer_within {
-            Some(Unsettled::StorageUnavailable)
-        } else {
-            None
-        }
-    }
-}
-
-/// Requests of one work order, in order, in the hands of a lane.
-#[derive(Debug)]
-pub(super) struct Work {
-    pub(super) number: WorkOrderNumber,
-    pub(super) waiting: Vec<Waiting>,
-    /// The fence of the lease under which a write did not pass.
-    pub(super) lost_under: Option<Fence>,
-    /// Since when its lease has been busy elsewhere.
-    pub(super) busy_since: Option<Instant>,
-}
-
-impl Work {
-    /// Answers all of its requests with a reason to send them again.
-    pub(super) fn leave_unsettled(self, why: Unsettled) {
-        for waiting in self.waiting {
-            waiting.answer(Answer::Unsettled(why));
-        }
-    }
-}
-
-/// Where work that is handed back goes.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Next {
-    /// Again, at once, under the lease.
-    Leased,
-    /// By the row lock, and so is whatever comes for it until then.
-    RowLocked {
-        /// For how long.
-        stay: Duration,
-    },
-    /// Under the lease, after a pause or when something is freed.
-    Parked {
-        /// When its lease was asked for: what was freed since may have been that.
-        asked: Instant,
-        /// The longest pause.
-        pause: Duration,
-    },
-}
+use super::state::State;
+use super::waiting::Waiting;
+use super::work::{Lane, Next, Work};
+use super::work_order_queue::{Queue, QueueState};
+use crate::counting::{Answer, Settings, Unsettled};
+use crate::domain::ids::WorkOrderNumber;
+use crate::telemetry::Metrics;
 
 /// See the module.
-pub(super) struct Mailbox {
+pub(in crate::counting) struct Mailbox {
     state: Mutex<State>,
     leased: Notify,
     row_locked: Notify,
@@ -153,138 +22,13 @@ pub(super) struct Mailbox {
     metrics: Arc<Metrics>,
 }
 
-#[derive(Default)]
-struct State {
-    queues: HashMap<WorkOrderNumber, Queue>,
-    leased: Ring,
-    row_locked: Ring,
-    parked: HashMap<WorkOrderNumber, Instant>,
-    /// Until when work orders go by the row lock.
-    row_locked_until: HashMap<WorkOrderNumber, Instant>,
-    /// While that is full: when the first of them is over.
-    full_until: Option<Instant>,
-    /// When something that a parked one may wait for last came free.
-    freed_at: Option<Instant>,
-    waiting: usize,
-    closed: bool,
-}
-
-/// What there is to do for the lanes of one kind.
-#[derive(Default)]
-struct Ring {
-    /// Work orders with something to do, in turn.
-    turn: VecDeque<WorkOrderNumber>,
-    /// How many requests of theirs wait.
-    ready: usize,
-    /// How many requests the lanes have in their hands.
-    under_way: usize,
-}
-
-impl Ring {
-    /// Whether to begin a batch now: when none is under way, or when half as much waits as is
-    /// under way, to be decided while the other is written. Later, there would be too much left
-    /// to decide when its turn comes; what comes after it has begun is added then.
-    fn is_due(&self) -> bool {
-        self.ready > 0 && 2 * self.ready >= self.under_way
-    }
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Waiting>,
-    lost_under: Option<Fence>,
-    busy_since: Option<Instant>,
-    place: QueueState,
-}
-
-/// Where a queue stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum QueueState {
-    /// Nowhere: new, or parked.
-    #[default]
-    Aside,
-    /// In a lane's turn.
-    Enrolled(Lane),
-    /// In a lane's hands, with so many requests.
-    Out(Lane, usize),
-}
-
-impl State {
-    fn ring(&mut self, lane: Lane) -> &mut Ring {
-        match lane {
-            Lane::Leased => &mut self.leased,
-            Lane::RowLocked => &mut self.row_locked,
-        }
-    }
-
-    /// The lane of a work order that nobody has sent to one.
-    fn lane_of(&mut self, number: &WorkOrderNumber, now: Instant) -> Lane {
-        match self.row_locked_until.get(number) {
-            Some(&until) if now < until => Lane::RowLocked,
-            Some(_) => {
-                self.row_locked_until.remove(number);
-                Lane::Leased
-            }
-            None => Lane::Leased,
-        }
-    }
-
-    /// Puts a work order that has something to do at the end of a lane's turn.
-    fn enrol(&mut self, number: &WorkOrderNumber, lane: Lane) {
-        let Some(queue) = self.queues.get_mut(number) else { return };
-        if queue.place != QueueState::Aside || queue.waiting.is_empty() {
-            return;
-        }
-        queue.place = QueueState::Enrolled(lane);
-        let waiting = queue.waiting.len();
-        let ring = self.ring(lane);
-        ring.turn.push_back(number.clone());
-        ring.ready += waiting;
-    }
-
-    /// Why nothing more is taken in, if so.
-    fn refusal(&self, waiting: &Waiting, settings: &Settings) -> Option<Unsettled> {
-        let queued = self.queues.get(&waiting.request.work_order).map_or(0, |queue| queue.waiting.len());
-        if self.closed {
-            Some(Unsettled::ShuttingDown)
-        } else if self.waiting >= settings.queue || queued >= settings.queue_per_work_order {
-            Some(Unsettled::Overloaded)
-        } else {
-            None
-        }
-    }
-
-    /// Sends a work order by the row lock for a while, whether or not anything waits for it:
-    /// a terminal that sends one scan after the other must not find out with each.
-    fn row_lock(&mut self, number: &WorkOrderNumber, now: Instant, stay: Duration) {
-        let stays = &mut self.row_locked_until;
-        if stays.len() >= STAYS && self.full_until.is_none_or(|over| over <= now) {
-            stays.retain(|_, until| now < *until);
-            self.full_until = stays.values().min().copied();
-        }
-        if stays.len() < STAYS || stays.contains_key(number) {
-            stays.insert(number.clone(), now + stay);
-        }
-    }
-
-    fn unpark(&mut self, due: impl Fn(Instant) -> bool) {
-        let now = Instant::now();
-        let numbers: Vec<_> = self.parked.iter().filter(|&(_, &until)| due(until)).map(|(n, _)| n.clone()).collect();
-        for number in numbers {
-            self.parked.remove(&number);
-            let lane = self.lane_of(&number, now);
-            self.enrol(&number, lane);
-        }
-    }
-}
-
 impl Mailbox {
-    pub(super) fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+    pub(in crate::counting) fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         Self { state: Mutex::default(), leased: Notify::new(), row_locked: Notify::new(), settings, metrics }
     }
 
     /// Takes requests in, in order; those beyond the bounds are answered at once.
-    pub(super) fn post(&self, requests: Vec<Waiting>) {
+    pub(in crate::counting) fn post(&self, requests: Vec<Waiting>) {
         let now = Instant::now();
         let mut state = self.state();
         for waiting in requests {
@@ -313,7 +57,7 @@ impl Mailbox {
 
     /// Waits for work, then takes it: all that waits up to the batch limit, every work
     /// order in turn getting an equal share. `None` once closed and empty.
-    pub(super) async fn take(&self, lane: Lane) -> Option<Vec<Work>> {
+    pub(in crate::counting) async fn take(&self, lane: Lane) -> Option<Vec<Work>> {
         loop {
             let notified = self.notify(lane).notified();
             let (work, next) = self.take_now(lane);
@@ -340,7 +84,7 @@ impl Mailbox {
     }
 
     /// Takes more for a batch that has so many requests already, however few wait.
-    pub(super) fn take_more(&self, lane: Lane, requests: usize) -> Vec<Work> {
+    pub(in crate::counting) fn take_more(&self, lane: Lane, requests: usize) -> Vec<Work> {
         let now = Instant::now();
         let room = self.settings.batch.saturating_sub(requests);
         let taken = self.take_up_to(&mut self.state(), lane, room, now);
@@ -350,7 +94,7 @@ impl Mailbox {
 
     /// Calls other lanes for what is to be done now: by a lane that has handed something back and
     /// goes on with something else. One that looks for more itself next need not.
-    pub(super) fn call(&self) {
+    pub(in crate::counting) fn call(&self) {
         self.call_lanes(&self.state());
     }
 
@@ -427,12 +171,12 @@ impl Mailbox {
     }
 
     /// The work order's requests are answered; what came meanwhile may be taken.
-    pub(super) fn done(&self, number: &WorkOrderNumber) {
+    pub(in crate::counting) fn done(&self, number: &WorkOrderNumber) {
         self.back(number, Vec::new(), Next::Leased, |_| ());
     }
 
     /// Puts work back, before what came meanwhile. What has waited too long is answered.
-    pub(super) fn put_back(&self, work: Work, next: Next) {
+    pub(in crate::counting) fn put_back(&self, work: Work, next: Next) {
         let Work { number, waiting, lost_under, busy_since } = work;
         self.back(&number, waiting, next, |queue| {
             queue.lost_under = lost_under;
@@ -498,7 +242,7 @@ impl Mailbox {
     }
 
     /// Something that a parked work order may wait for has come free.
-    pub(super) fn freed(&self) {
+    pub(in crate::counting) fn freed(&self) {
         let mut state = self.state();
         state.freed_at = Some(Instant::now());
         state.unpark(|_| true);
@@ -506,14 +250,14 @@ impl Mailbox {
     }
 
     /// Takes nothing in any more; what waits is still taken out.
-    pub(super) fn close(&self) {
+    pub(in crate::counting) fn close(&self) {
         self.state().closed = true;
         self.leased.notify_one();
         self.row_locked.notify_one();
     }
 
     /// Answers all that still waits; what a lane has in its hands it answers itself.
-    pub(super) fn clear(&self) {
+    pub(in crate::counting) fn clear(&self) {
         let mut left = Vec::new();
         {
             let mut state = self.state();
@@ -562,6 +306,11 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::super::state::STAYS;
     use super::*;
     use crate::domain::ids::{Quantity, RequestId};
     use crate::domain::request::{Ask, Counter};

@@ -1,0 +1,65 @@
+//! A request that waits for its answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::chain::Link;
+use crate::counting::{Answer, Unsettled};
+use crate::domain::ids::Principal;
+use crate::domain::request::Request;
+use crate::telemetry::{CodeLabel, Metrics};
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub(in crate::counting) struct Waiting {
+    /// In a box: it is large, and passes from hand to hand.
+    pub(in crate::counting) request: Box<Request>,
+    pub(in crate::counting) principal: Principal,
+    pub(super) since: Instant,
+    link: Option<Link>,
+    reply: oneshot::Sender<Answer>,
+    metrics: Arc<Metrics>,
+}
+
+
+impl Waiting {
+    pub(in crate::counting) fn new(
+        request: Request,
+        principal: Principal,
+        link: Option<Link>,
+        reply: oneshot::Sender<Answer>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { request: Box::new(request), principal, since: Instant::now(), link, reply, metrics }
+    }
+
+    /// Answers the request. Nobody may be waiting any more; what was counted stays counted.
+    pub(in crate::counting) fn answer(self, answer: Answer) {
+        if let Answer::Unsettled(why) = answer {
+            self.metrics.unsettled.get_or_create(&CodeLabel { code: why.code() }).inc();
+            if let Some(link) = &self.link {
+                link.break_here();
+            }
+        }
+        // A client that went away is no error.
+        let _ = self.reply.send(answer);
+    }
+
+    /// Whether an earlier item of its chain was left unsettled.
+    pub(in crate::counting) fn after_a_break(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::after_a_break)
+    }
+
+    /// Why it must not be settled any more, if so.
+    pub(super) fn stopped(&self, now: Instant, answer_within: Duration) -> Option<Unsettled> {
+        if self.after_a_break() {
+            Some(Unsettled::EarlierItemPending)
+        } else if now.duration_since(self.since) > answer_within {
+            Some(Unsettled::StorageUnavailable)
+        } else {
+            None
+        }
+    }
+}
