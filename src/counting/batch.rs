@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::Answer;
+use super::answer::Answer;
 use super::queue::{Waiting, Work};
 use crate::domain::decide::{Arrival, ClaimKey, Decision, Facts, Verdict, decide};
 use crate::domain::ids::{Fence, Owner, RequestId, Stamp, WorkOrderNumber};

@@ -1,24 +1,23 @@
 //! The leased lane: many work orders in one guarded statement, no row held between
 //! round trips.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::task::yield_now;
 
-use super::super::Unsettled;
-use super::super::batch::{self, Decided, LoadRequest, Unverified};
-use super::super::memory::{Generation, Memory, MemoryGuard, SharedMemory};
-use super::super::queue::{Lane, Next, Work};
-use super::{FailureStreak, LaneContext, numbers, requests};
-use crate::domain::decide::{ClaimKey, Facts};
-use crate::domain::ids::{Fence, Owner, RequestId, WorkOrderNumber};
+use super::context::LaneContext;
+use super::draft::{Draft, Known, Tenures};
+use super::failures::FailureStreak;
+use super::write_turn::WriteTurn;
+use crate::counting::answer::Unsettled;
+use crate::counting::batch::{self, Decided, LoadRequest, Unverified};
+use crate::counting::memory::{Generation, Memory, MemoryGuard, SharedMemory};
+use crate::counting::queue::{Lane, Next, Work, numbers, requests};
+use crate::domain::decide::Facts;
+use crate::domain::ids::{Fence, Owner, RequestId};
 use crate::domain::request::Ask as Asked;
-use crate::domain::update::Update;
 use crate::domain::work_order::{BarcodePolicy, WorkOrder};
 use crate::lease::{Ask, Health, Held, LeaseState};
 use crate::store::{StoreError, Written};
@@ -40,97 +39,12 @@ pub(in crate::counting) struct Shared {
     turn: Arc<WriteTurn>,
 }
 
-/// Whose turn it is to write. One write at a time: two at once make two small batches of one
-/// large, and every statement has its price.
-#[derive(Default)]
-struct WriteTurn {
-    writing: Mutex<()>,
-    waiting: AtomicUsize,
-}
-
-impl WriteTurn {
-    async fn take(&self) -> MutexGuard<'_, ()> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let turn = self.writing.lock().await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        turn
-    }
-
-    /// Ends a turn. A lane that waits for one sends its write off first, before this one goes
-    /// on with its answers: woken by this task, it would be the next to run on this thread.
-    async fn pass_on(&self, turn: MutexGuard<'_, ()>) {
-        drop(turn);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            yield_now().await;
-        }
-    }
-}
-
 pub(in crate::counting) struct LeasedLane {
     context: LaneContext,
     memory: SharedMemory,
     turn: Arc<WriteTurn>,
     troubles: FailureStreak,
     owner: Owner,
-}
-
-/// The leases of a batch.
-type Tenures = HashMap<WorkOrderNumber, Held>;
-
-/// What a batch is decided on.
-struct Known {
-    facts: Facts,
-    unseen: Unverified,
-    generation: Generation,
-}
-
-impl Known {
-    /// Adds what memory knows about a work order and its requests.
-    fn recall(&mut self, memory: &mut Memory, work: &Work, held: Option<&Held>) {
-        let Self { facts, unseen, .. } = self;
-        if let Some(row) = held.and_then(|held| memory.row(&work.number, held.fence)) {
-            facts.work_orders.insert(work.number.clone(), row.clone());
-        }
-        for waiting in &work.waiting {
-            let id = &waiting.request.request_id;
-            let known = memory.update(id);
-            match known {
-                Some(update) => drop(facts.updates.insert(id.clone(), Arc::clone(update))),
-                None => drop(unseen.request_ids.insert(id.clone())),
-            }
-            let Some(key) = ClaimKey::of(&waiting.request) else { continue };
-            match memory.claim(&key) {
-                Some(claim) => {
-                    let original =
-                        memory.update(&claim.request_id).map(|update| (claim.request_id.clone(), Arc::clone(update)));
-                    facts.updates.extend(original);
-                    facts.claims.insert(key, vec![claim.clone()]);
-                }
-                // What is decided already is not decided by its barcode.
-                None if known.is_some() => {}
-                None => drop(unseen.barcodes.insert(key)),
-            }
-        }
-    }
-}
-
-/// A batch that is decided and not yet written.
-struct Draft {
-    work: Vec<Work>,
-    authorities: Tenures,
-    decided: Decided,
-    originals: HashMap<RequestId, Arc<Update>>,
-    generation: Generation,
-}
-
-impl Draft {
-    /// Adds other work orders, decided apart.
-    fn extend(&mut self, other: Self) {
-        self.work.extend(other.work);
-        self.authorities.extend(other.authorities);
-        self.decided.extend(other.decided);
-        self.originals.extend(other.originals);
-    }
 }
 
 impl LeasedLane {

@@ -14,10 +14,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tracing::error;
 
-use super::super::batch::{self, LoadRequest, Unverified};
-use super::super::queue::{Lane, Next, Waiting, Work};
-use super::super::{Answer, Unsettled};
-use super::{FailureStreak, LaneContext, numbers};
+use super::context::LaneContext;
+use super::failures::FailureStreak;
+use crate::counting::answer::{Answer, Unsettled};
+use crate::counting::batch::{self, LoadRequest, Unverified};
+use crate::counting::queue::{Lane, Next, Waiting, Work, numbers};
 use crate::domain::decide::Facts;
 use crate::domain::ids::WorkOrderNumber;
 use crate::store::StoreError;

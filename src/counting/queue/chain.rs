@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A request's place among those that must be settled in order.
 #[derive(Clone, Debug)]
-pub(super) struct Link {
+pub(in crate::counting) struct Link {
     chain: Arc<Chain>,
     place: usize,
 }

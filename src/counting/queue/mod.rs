@@ -15,4 +15,4 @@ mod work_order_queue;
 pub(in crate::counting) use chain::Chain;
 pub(in crate::counting) use queues::Mailbox;
 pub(in crate::counting) use waiting::Waiting;
-pub(in crate::counting) use work::{Lane, Next, Work};
+pub(in crate::counting) use work::{Lane, Next, Work, numbers, requests};

@@ -9,7 +9,8 @@ use super::state::State;
 use super::waiting::Waiting;
 use super::work::{Lane, Next, Work};
 use super::work_order_queue::{Queue, QueueState};
-use crate::counting::{Answer, Settings, Unsettled};
+use crate::counting::answer::{Answer, Unsettled};
+use crate::counting::settings::Settings;
 use crate::domain::ids::WorkOrderNumber;
 use crate::telemetry::Metrics;
 
@@ -312,8 +313,8 @@ mod tests {
 
     use super::super::state::STAYS;
     use super::*;
-    use crate::domain::ids::{Quantity, RequestId};
-    use crate::domain::request::{Ask, Counter};
+    use crate::domain::ids::{Principal, Quantity, RequestId};
+    use crate::domain::request::{Ask, Counter, Request};
 
     fn post(mailbox: &Mailbox, numbers: &[&str]) {
         let waiting = |number: &&str| {

@@ -7,7 +7,8 @@ use super::ready::Ring;
 use super::waiting::Waiting;
 use super::work::Lane;
 use super::work_order_queue::{Queue, QueueState};
-use crate::counting::{Settings, Unsettled};
+use crate::counting::answer::Unsettled;
+use crate::counting::settings::Settings;
 use crate::domain::ids::WorkOrderNumber;
 
 /// How many work orders at most stay with the row-locked lane while nothing waits for them; what

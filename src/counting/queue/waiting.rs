@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::chain::Link;
-use crate::counting::{Answer, Unsettled};
+use crate::counting::answer::{Answer, Unsettled};
 use crate::domain::ids::Principal;
 use crate::domain::request::Request;
 use crate::telemetry::{CodeLabel, Metrics};
@@ -22,7 +22,6 @@ pub(in crate::counting) struct Waiting {
     reply: oneshot::Sender<Answer>,
     metrics: Arc<Metrics>,
 }
-
 
 impl Waiting {
     pub(in crate::counting) fn new(

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::waiting::Waiting;
-use crate::counting::{Answer, Unsettled};
+use crate::counting::answer::{Answer, Unsettled};
 use crate::domain::ids::{Fence, WorkOrderNumber};
 
 /// The two ways of the committer.
@@ -54,3 +54,12 @@ pub(in crate::counting) enum Next {
     },
 }
 
+/// The work orders of `work`.
+pub(in crate::counting) fn numbers(work: &[Work]) -> Vec<WorkOrderNumber> {
+    work.iter().map(|work| work.number.clone()).collect()
+}
+
+/// How many requests there are in `work`.
+pub(in crate::counting) fn requests(work: &[Work]) -> usize {
+    work.iter().map(|work| work.waiting.len()).sum()
+}
