@@ -236,7 +236,7 @@ impl Lease for LyingLease {
         Box::pin(ready(()))
     }
     async fn lost(&self, _work_order: &WorkOrderNumber) {}
-    fn freed(&self) -> &Notify {
+    fn released(&self) -> &Notify {
         &self.freed
     }
     async fn view(&self, _work_order: &WorkOrderNumber) -> Result<Option<lease::View>, Unreachable> {
@@ -294,7 +294,7 @@ impl Lease for Noting {
     async fn lost(&self, work_order: &WorkOrderNumber) {
         self.local.lost(work_order).await;
     }
-    fn freed(&self) -> &Notify {
+    fn released(&self) -> &Notify {
         &self.freed
     }
     async fn view(&self, work_order: &WorkOrderNumber) -> Result<Option<lease::View>, Unreachable> {

@@ -328,7 +328,7 @@ impl Lease for Shop {
 
     async fn lost(&self, _: &WorkOrderNumber) {}
 
-    fn freed(&self) -> &Notify {
+    fn released(&self) -> &Notify {
         &self.freed
     }
 
