@@ -3,7 +3,7 @@
 //! In the order in which a scan comes through:
 //!
 //! - [`http`]: the socket, the routes, the problems; bad input ends here.
-//! - [`counting`]: the mailbox where requests wait and the committer that settles all
+//! - [`counting`]: the queues where requests wait and the committer that settles all
 //!   that waits in one commit.
 //! - [`lease`]: which replica works on a work order now. It only orders the work.
 //! - [`store`]: the tables and the guarded write that decides; on SQLite and PostgreSQL.

@@ -7,13 +7,13 @@ use crate::domain::update::Update;
 /// What became of a request.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// It is decided: counted or refused for good, by this request or an earlier equal one.
+    /// It is decided: counted or refused for good, by this request or by an earlier equal one.
     Decided {
         /// The row of the log.
         update: Arc<Update>,
         /// Whether it was decided before this request came.
         replayed: bool,
-        /// The update that counted the barcode, where that is why it was refused.
+        /// The update that counted the barcode, if that is why it was refused.
         original: Option<Arc<Update>>,
     },
     /// The request id is decided for another request.
@@ -25,7 +25,7 @@ pub enum Answer {
     },
     /// There is no such work order.
     WorkOrderUnknown,
-    /// It is not decided, or not known to be: to be sent again under the same id.
+    /// It is not decided, or not known to be decided: to be retried under the same id.
     Unsettled(Unsettled),
 }
 

@@ -9,55 +9,55 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, info_span};
 
 use super::answer::Unsettled;
-use super::intake::Intake;
-use super::lanes::{LaneContext, LeasedLane, Quarantine, RowLockedLane, Shared};
-use super::queue::Mailbox;
+use super::intake::QueueIntake;
+use super::lanes::{LaneContext, LeasedLane, LeasedShared, Quarantine, RowLockedLane};
+use super::queue::Queues;
 use super::settings::Settings;
 use crate::lease::Lease;
 use crate::store::Store;
 use crate::telemetry::{CodeLabel, Metrics};
 
-/// One that writes, and one that has the next batch ready when that is done.
+/// One lane writes, and the other has the next batch ready when the write is done.
 const LEASED_LANES: usize = 2;
 
-/// The committer: the mailbox and its lanes.
+/// The queues and the lanes.
 pub struct Committer {
-    mailbox: Arc<Mailbox>,
+    queues: Arc<Queues>,
     lanes: JoinSet<()>,
     readers: TaskTracker,
-    freed: JoinHandle<()>,
+    release_watch: JoinHandle<()>,
 }
 
-/// A lane of the committer ended by a panic: the process must not go on serving.
+/// A lane of the committer ended by a panic. The process must not go on serving.
 #[derive(Debug, thiserror::Error)]
 #[error("a lane of the committer panicked")]
 pub struct Panicked(#[from] JoinError);
 
 impl Committer {
-    /// Starts the lanes: two under leases, so that one decides while the other's write is on
-    /// its way, and one by row locks.
+    /// Starts two leased lanes and a row-locked one. So one leased lane decides while the other one's
+    /// write is on its way.
     #[must_use]
     pub fn start(
         store: Arc<dyn Store>,
         lease: Arc<dyn Lease>,
         metrics: Arc<Metrics>,
         settings: Settings,
-    ) -> (Self, Intake) {
+    ) -> (Self, QueueIntake) {
         for why in Unsettled::ALL {
-            // From 0, so that an alarm on it sees the first one rise.
+            // They begin at 0, so that an alarm on them sees the first one.
             drop(metrics.unsettled.get_or_create(&CodeLabel { code: why.code() }));
         }
-        let mailbox = Arc::new(Mailbox::new(settings, Arc::clone(&metrics)));
+        let queues = Arc::new(Queues::new(settings, Arc::clone(&metrics)));
         let (quarantine, readers) = (Arc::new(Quarantine::default()), TaskTracker::new());
         let context = LaneContext {
             store,
             lease: Arc::clone(&lease),
             metrics: Arc::clone(&metrics),
-            mailbox: Arc::clone(&mailbox),
+            queues: Arc::clone(&queues),
             quarantine,
             readers: readers.clone(),
         };
-        let (mut lanes, shared) = (JoinSet::new(), Shared::default());
+        let (mut lanes, shared) = (JoinSet::new(), LeasedShared::default());
         for lane in 1..=LEASED_LANES {
             let leased = LeasedLane::new(context.clone(), shared.clone()).run();
             lanes.spawn(leased.instrument(info_span!("leased_lane", lane)));
@@ -66,32 +66,34 @@ impl Committer {
         let committer = Self {
             lanes,
             readers,
-            freed: tokio::spawn(hear_of_freed(lease, Arc::clone(&mailbox)).instrument(info_span!("freed"))),
-            mailbox: Arc::clone(&mailbox),
+            release_watch: tokio::spawn(
+                watch_released_leases(lease, Arc::clone(&queues)).instrument(info_span!("released_leases")),
+            ),
+            queues: Arc::clone(&queues),
         };
-        (committer, Intake::new(mailbox, metrics))
+        (committer, QueueIntake::new(queues, metrics))
     }
 
-    /// Waits until a lane ends, which before [`Committer::stop`] only a panic can cause.
+    /// Waits until a lane ends. Before [`Committer::stop`] only a panic can cause that.
     ///
     /// # Errors
     /// [`Panicked`].
     pub async fn watch(&mut self) -> Result<(), Panicked> {
         tokio::select! {
             Some(ended) = self.lanes.join_next() => Ok(ended?),
-            ended = &mut self.freed => Ok(ended?),
+            ended = &mut self.release_watch => Ok(ended?),
         }
     }
 
-    /// Takes nothing in any more, settles what waits, and ends; what is left at the
-    /// end of `grace` is answered as unsettled.
+    /// Takes no more requests in, settles what waits, and ends. What is left at the end of `grace` is
+    /// answered as unsettled.
     ///
     /// # Errors
     /// [`Panicked`].
     pub async fn stop(self, grace: Duration) -> Result<(), Panicked> {
-        let Self { mailbox, mut lanes, readers, freed } = self;
-        freed.abort();
-        mailbox.close();
+        let Self { queues, mut lanes, readers, release_watch } = self;
+        release_watch.abort();
+        queues.close();
         let drained = timeout(grace, async {
             while let Some(ended) = lanes.join_next().await {
                 ended?;
@@ -103,7 +105,7 @@ impl Committer {
         match drained.await {
             Ok(ended) => ended,
             Err(_) => {
-                mailbox.clear();
+                queues.clear();
                 lanes.abort_all();
                 Ok(())
             }
@@ -111,9 +113,9 @@ impl Committer {
     }
 }
 
-async fn hear_of_freed(lease: Arc<dyn Lease>, mailbox: Arc<Mailbox>) {
+async fn watch_released_leases(lease: Arc<dyn Lease>, queues: Arc<Queues>) {
     loop {
-        lease.freed().notified().await;
-        mailbox.freed();
+        lease.released().notified().await;
+        queues.lease_released();
     }
 }

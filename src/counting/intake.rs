@@ -6,34 +6,34 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::answer::Answer;
-use super::queue::{Chain, Mailbox, Waiting};
+use super::queue::{Chain, Queues, WaitingRequest};
 use crate::domain::ids::{Principal, WorkOrderNumber};
 use crate::domain::request::Request;
 use crate::telemetry::Metrics;
 
 /// Takes requests to be counted.
-pub trait Counter: Send + Sync + 'static {
-    /// Hands in the requests of one call, in order. Requests of one work order and
-    /// terminal are settled in that order: once one of them is left unsettled, so are the
-    /// later ones. Each receiver gets exactly one answer, within a bounded time, whether or
-    /// not anybody waits for it; a request handed in goes on when its receiver is dropped.
+pub trait ScanIntake: Send + Sync + 'static {
+    /// Hands in the requests of one call, in order. Requests of one work order and terminal are settled
+    /// in that order: if one of them is left unsettled, so are the later ones. Each receiver gets
+    /// exactly one answer, within a bounded time. If a receiver is dropped, its request is settled all
+    /// the same.
     fn submit(&self, requests: Vec<Request>, principal: &Principal) -> Vec<oneshot::Receiver<Answer>>;
 }
 
-/// Hands requests to the committer; cheap to clone.
+/// Puts requests into the queues; cheap to clone.
 #[derive(Clone)]
-pub struct Intake {
-    mailbox: Arc<Mailbox>,
+pub struct QueueIntake {
+    queues: Arc<Queues>,
     metrics: Arc<Metrics>,
 }
 
-impl Intake {
-    pub(super) fn new(mailbox: Arc<Mailbox>, metrics: Arc<Metrics>) -> Self {
-        Self { mailbox, metrics }
+impl QueueIntake {
+    pub(super) fn new(queues: Arc<Queues>, metrics: Arc<Metrics>) -> Self {
+        Self { queues, metrics }
     }
 }
 
-impl Counter for Intake {
+impl ScanIntake for QueueIntake {
     fn submit(&self, requests: Vec<Request>, principal: &Principal) -> Vec<oneshot::Receiver<Answer>> {
         let alone = requests.len() == 1;
         let mut chains: HashMap<(WorkOrderNumber, Option<String>), (Arc<Chain>, usize)> = HashMap::new();
@@ -47,10 +47,10 @@ impl Counter for Intake {
                 chain.link(*place)
             });
             let (reply, receiver) = oneshot::channel();
-            posted.push(Waiting::new(request, principal.clone(), link, reply, Arc::clone(&self.metrics)));
+            posted.push(WaitingRequest::new(request, principal.clone(), link, reply, Arc::clone(&self.metrics)));
             receivers.push(receiver);
         }
-        self.mailbox.post(posted);
+        self.queues.post(posted);
         receivers
     }
 }

@@ -1,10 +1,12 @@
 //! Counting: from a typed request to an answer that is on disk.
 //!
-//! Requests wait in the [`queue`], per work order; the committer takes all that
-//! waits, of all work orders, and settles it in one commit. While one commit is on its
-//! way the next batch gathers: no timer, no added delay. It has two kinds of lanes: [`lanes::leased`]
-//! compares stamps and never waits for a row; [`lanes::row_locked`] locks rows first, for work
-//! orders without a lease and for those whose write came too late.
+//! Requests wait in the [`queue`], per work order. The committer takes all that waits, of all work
+//! orders, and settles it in one commit. While one commit is on its way, the next batch gathers. There
+//! is no timer, so there is no added delay.
+//!
+//! There are two kinds of [`lanes`]. The leased lane compares stamps and never waits for a row. The
+//! row-locked lane locks the rows first: for work orders without a lease, and after another writer
+//! was faster.
 
 mod answer;
 mod batch;
@@ -17,5 +19,5 @@ mod settings;
 
 pub use answer::{Answer, Unsettled};
 pub use committer::{Committer, Panicked};
-pub use intake::{Counter, Intake};
+pub use intake::{QueueIntake, ScanIntake};
 pub use settings::Settings;

@@ -5,14 +5,14 @@ use std::time::Duration;
 /// The bounds of counting.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Most requests that wait in all; beyond that `overloaded`.
+    /// Most requests that wait in all. Beyond that they are refused as `overloaded`.
     pub queue: usize,
     /// Most requests that wait for one work order.
     pub queue_per_work_order: usize,
     /// Most requests in one commit.
     pub batch: usize,
-    /// How long a request may wait before it is answered as unsettled. Kept well below
-    /// the limit of a whole request, so that the answer still finds its way.
+    /// How long a request may wait before it is answered as unsettled. It is well below the time limit
+    /// of a whole HTTP request, so that the answer still arrives.
     pub answer_within: Duration,
 }
 

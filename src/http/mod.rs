@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 use self::access::Access;
 use self::problem::{Code, Problem};
 use crate::alarms::Channels;
-use crate::counting::Counter;
+use crate::counting::ScanIntake;
 use crate::lease::Lease;
 use crate::monitor::Monitor;
 use crate::store::Store;
@@ -107,7 +107,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What the HTTP layer works with.
 pub struct Http {
-    counter: Arc<dyn Counter>,
+    counter: Arc<dyn ScanIntake>,
     store: Arc<dyn Store>,
     lease: Arc<dyn Lease>,
     monitor: Arc<Monitor>,
@@ -167,7 +167,7 @@ impl Default for Limits {
 /// The parts that the HTTP layer answers from.
 pub struct Parts {
     /// Counts scans.
-    pub counter: Arc<dyn Counter>,
+    pub counter: Arc<dyn ScanIntake>,
     /// Work orders and updates.
     pub store: Arc<dyn Store>,
     /// Who works on what.

@@ -1,4 +1,4 @@
-//! What every lane works with: how it hands work back, and how answers are given.
+//! What every lane works with: how it returns work, and how it gives answers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tracing::warn;
 use super::quarantine::Quarantine;
 use crate::counting::answer::{Answer, Unsettled};
 use crate::counting::batch::{self, Settled};
-use crate::counting::queue::{Mailbox, Next, Waiting, Work, requests};
+use crate::counting::queue::{Next, Queues, WaitingRequest, Work, requests};
 use crate::domain::ids::{RequestId, WorkOrderNumber};
 use crate::domain::update::Update;
 use crate::lease::Lease;
@@ -23,33 +23,33 @@ pub(in crate::counting) struct LaneContext {
     pub(in crate::counting) store: Arc<dyn Store>,
     pub(in crate::counting) lease: Arc<dyn Lease>,
     pub(in crate::counting) metrics: Arc<Metrics>,
-    pub(in crate::counting) mailbox: Arc<Mailbox>,
+    pub(in crate::counting) queues: Arc<Queues>,
     pub(in crate::counting) quarantine: Arc<Quarantine>,
-    /// The tasks that read what an answer still lacks.
+    /// The tasks that read the originals which answers still lack.
     pub(in crate::counting) readers: TaskTracker,
 }
 
 impl LaneContext {
-    /// Answers what is in quarantine, and gives back the rest.
+    /// Answers what is in quarantine. Returns the rest.
     pub(in crate::counting) fn without_quarantined(&self, work: Vec<Work>) -> Vec<Work> {
         let (held, free): (Vec<_>, Vec<_>) = work.into_iter().partition(|work| self.quarantine.holds(&work.number));
         if !held.is_empty() {
             held.into_iter().for_each(|work| self.leave_unsettled(work, Unsettled::WorkOrderQuarantined));
-            self.mailbox.call();
+            self.queues.wake_lanes();
         }
         free
     }
 
-    /// Answers all of a work order's requests with a reason to send them again, and hands
-    /// the work order back.
+    /// Answers all of a work order's requests with a reason to retry them, and returns the work order to
+    /// the queues.
     pub(in crate::counting) fn leave_unsettled(&self, work: Work, why: Unsettled) {
         let number = work.number.clone();
         work.leave_unsettled(why);
-        self.mailbox.done(&number);
+        self.queues.done(&number);
     }
 
-    /// Hands every work order of a batch back, those with requests left by way of `next`.
-    pub(in crate::counting) fn hand_back(
+    /// Returns every work order of a batch to the queues. Those with requests left go where `next` says.
+    pub(in crate::counting) fn return_batch(
         &self,
         all: &[WorkOrderNumber],
         left: Vec<Work>,
@@ -61,23 +61,22 @@ impl LaneContext {
             match left.remove(number) {
                 Some(work) => {
                     let next = next(&work);
-                    self.mailbox.put_back(work, next);
+                    self.queues.return_work(work, next);
                 }
-                None => self.mailbox.done(number),
+                None => self.queues.done(number),
             }
         }
     }
 
-    /// Answers a settled batch, with the `originals` that are at hand; what it leaves is given
-    /// back. Others are read by a task of their own: a reader that is slow holds no lane up, nor
-    /// the work orders in its hands.
+    /// Answers a settled batch, with the `originals` that are at hand. Returns what is left to do. Other
+    /// originals are read by a separate task, so that a slow read delays no lane and no work order.
     pub(in crate::counting) fn answer(
         &self,
         settled: Settled,
         mut originals: HashMap<RequestId, Arc<Update>>,
     ) -> Vec<Work> {
         let Settled { mut answers, left } = settled;
-        let is_short = |(_, answer): &(Waiting, Answer)| batch::missing_original(answer).is_some();
+        let is_short = |(_, answer): &(WaitingRequest, Answer)| batch::missing_original(answer).is_some();
         if answers.iter().any(is_short) {
             originals.extend(answers.iter().filter_map(|(_, answer)| counted(answer)));
             batch::fill_originals(&mut answers, &originals);
@@ -93,7 +92,7 @@ impl LaneContext {
     }
 
     /// Answers refusals that have to show which update counted the barcode.
-    async fn answer_with_originals(self, mut answers: Vec<(Waiting, Answer)>) {
+    async fn answer_with_originals(self, mut answers: Vec<(WaitingRequest, Answer)>) {
         let missing: Vec<RequestId> =
             answers.iter().filter_map(|(_, answer)| batch::missing_original(answer)).cloned().collect();
         match self.store.updates_by_id(&missing).await {
@@ -101,10 +100,13 @@ impl LaneContext {
                 let found = found.into_iter().map(|update| (update.request_id.clone(), Arc::new(update))).collect();
                 batch::fill_originals(&mut answers, &found);
             }
-            Err(error) => warn!(cause = causes(&error), "the originals of refused scans can't be read: {error}"),
+            Err(error) => warn!(
+                cause = causes(&error),
+                "the originals of refused scans can't be read, so the clients have to retry: {error}"
+            ),
         }
         for (waiting, answer) in answers {
-            // It is refused for good, but can't say why now: asked again, it will.
+            // It is refused for good, but the reason can't be shown now. A retry will show it.
             let answer = match batch::missing_original(&answer) {
                 None => answer,
                 Some(_) => Answer::Unsettled(Unsettled::StorageUnavailable),
@@ -113,7 +115,7 @@ impl LaneContext {
         }
     }
 
-    fn give(&self, waiting: Waiting, answer: Answer) {
+    fn give(&self, waiting: WaitingRequest, answer: Answer) {
         if let Answer::Decided { update, replayed, .. } = &answer {
             match replayed {
                 true => drop(self.metrics.replays.inc()),

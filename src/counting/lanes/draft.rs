@@ -1,4 +1,4 @@
-//! What a batch of the leased lane is decided on, and what comes of that.
+//! A batch of the leased lane before it is written: what is known, and what was decided.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use crate::domain::update::Update;
 use crate::lease::Held;
 
 /// The leases of a batch.
-pub(super) type Tenures = HashMap<WorkOrderNumber, Held>;
+pub(super) type BatchLeases = HashMap<WorkOrderNumber, Held>;
 
 /// What a batch is decided on.
 pub(super) struct Known {
     pub(super) facts: Facts,
-    pub(super) unseen: Unverified,
+    pub(super) unverified: Unverified,
     pub(super) generation: Generation,
 }
 
 impl Known {
     /// Adds what memory knows about a work order and its requests.
     pub(super) fn recall(&mut self, memory: &mut Memory, work: &Work, held: Option<&Held>) {
-        let Self { facts, unseen, .. } = self;
+        let Self { facts, unverified, .. } = self;
         if let Some(row) = held.and_then(|held| memory.row(&work.number, held.fence)) {
             facts.work_orders.insert(work.number.clone(), row.clone());
         }
@@ -33,7 +33,7 @@ impl Known {
             let known = memory.update(id);
             match known {
                 Some(update) => drop(facts.updates.insert(id.clone(), Arc::clone(update))),
-                None => drop(unseen.request_ids.insert(id.clone())),
+                None => drop(unverified.request_ids.insert(id.clone())),
             }
             let Some(key) = ClaimKey::of(&waiting.request) else { continue };
             match memory.claim(&key) {
@@ -43,9 +43,9 @@ impl Known {
                     facts.updates.extend(original);
                     facts.claims.insert(key, vec![claim.clone()]);
                 }
-                // What is decided already is not decided by its barcode.
+                // The request is decided already, so its barcode does not matter.
                 None if known.is_some() => {}
-                None => drop(unseen.barcodes.insert(key)),
+                None => drop(unverified.barcodes.insert(key)),
             }
         }
     }
@@ -54,17 +54,17 @@ impl Known {
 /// A batch that is decided and not yet written.
 pub(super) struct Draft {
     pub(super) work: Vec<Work>,
-    pub(super) authorities: Tenures,
+    pub(super) leases: BatchLeases,
     pub(super) decided: Decided,
     pub(super) originals: HashMap<RequestId, Arc<Update>>,
     pub(super) generation: Generation,
 }
 
 impl Draft {
-    /// Adds other work orders, decided apart.
+    /// Adds other work orders that were decided separately.
     pub(super) fn extend(&mut self, other: Self) {
         self.work.extend(other.work);
-        self.authorities.extend(other.authorities);
+        self.leases.extend(other.leases);
         self.decided.extend(other.decided);
         self.originals.extend(other.originals);
     }

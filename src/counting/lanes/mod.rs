@@ -9,6 +9,6 @@ mod row_locked;
 mod write_turn;
 
 pub(in crate::counting) use context::LaneContext;
-pub(in crate::counting) use leased::{LeasedLane, Shared};
+pub(in crate::counting) use leased::{LeasedLane, LeasedShared};
 pub(in crate::counting) use quarantine::Quarantine;
 pub(in crate::counting) use row_locked::RowLockedLane;

@@ -8,12 +8,12 @@ use tracing::error;
 
 use crate::domain::ids::WorkOrderNumber;
 
-/// How long a quarantined work order is refused before it is tried again: a person has
-/// to mend its row, and trying costs the others a failed batch.
+/// How long a quarantined work order is refused before it is tried again. A person has to repair its
+/// row, and each try costs the other work orders a failed batch.
 const QUARANTINE: Duration = Duration::from_secs(30);
 
-/// Work orders whose row lags their log: nothing is counted for them until a person has
-/// looked, since every count would be wrong.
+/// Work orders whose row is behind their log. Nothing is counted for them until a person has repaired
+/// the row, since every count would be wrong.
 #[derive(Default)]
 pub(in crate::counting) struct Quarantine {
     until: Mutex<HashMap<WorkOrderNumber, Instant>>,
@@ -22,7 +22,7 @@ pub(in crate::counting) struct Quarantine {
 impl Quarantine {
     pub(in crate::counting) fn add(&self, number: &WorkOrderNumber) {
         error!(work_order = %number, alarm = "work-order-quarantined",
-            "the work order's row lags its log: nothing is counted for it until it is repaired");
+            "the work order's row is behind its log: nothing is counted for it until it is repaired");
         self.entries().insert(number.clone(), Instant::now() + QUARANTINE);
     }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::yield_now;
 
-/// Whose turn it is to write. One write at a time: two at once make two small batches of one
-/// large, and every statement has its price.
+/// One lane writes at a time. Two writes at once would make two small batches instead of a large one,
+/// and every statement has a fixed cost.
 #[derive(Default)]
 pub(super) struct WriteTurn {
     writing: Mutex<()>,
@@ -21,8 +21,8 @@ impl WriteTurn {
         turn
     }
 
-    /// Ends a turn. A lane that waits for one sends its write off first, before this one goes
-    /// on with its answers: woken by this task, it would be the next to run on this thread.
+    /// Ends a turn. If the other lane waits for its turn, it runs first and sends its write. It was woken
+    /// by this task, so it is the next one to run on this thread. Then this lane gives its answers.
     pub(super) async fn pass_on(&self, turn: MutexGuard<'_, ()>) {
         drop(turn);
         if self.waiting.load(Ordering::Relaxed) > 0 {

@@ -1,18 +1,22 @@
-//! The mailbox: where requests wait, per work order, until a lane of the committer takes
-//! them.
+//! The queues: here requests wait, per work order, until a lane of the committer takes them.
 //!
-//! Bounded in all and per work order; fair between work orders; in order within one. A
-//! work order is with at most one lane at a time.
+//! - They are bounded, in all and per work order.
+//! - Each work order gets an equal share of a batch.
+//! - The requests of one work order are taken in order.
+//! - A work order is with at most one lane at a time.
 
 mod chain;
 mod queues;
 mod ready;
+mod row_lock_stays;
 mod state;
+#[cfg(test)]
+mod tests;
 mod waiting;
 mod work;
 mod work_order_queue;
 
-pub(in crate::counting) use chain::Chain;
-pub(in crate::counting) use queues::Mailbox;
-pub(in crate::counting) use waiting::Waiting;
-pub(in crate::counting) use work::{Lane, Next, Work, numbers, requests};
+pub(super) use chain::Chain;
+pub(super) use queues::Queues;
+pub(super) use waiting::WaitingRequest;
+pub(super) use work::{Lane, Next, Work, numbers, requests};

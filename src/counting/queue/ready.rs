@@ -1,25 +1,26 @@
-//! What there is to do for the lanes of one kind.
+//! The work orders that are ready for the lanes of one kind.
 
 use std::collections::VecDeque;
 
 use crate::domain::ids::WorkOrderNumber;
 
-/// What there is to do for the lanes of one kind.
+/// The work orders that wait for a lane of one kind, and how much there is to do.
 #[derive(Default)]
-pub(super) struct Ring {
-    /// Work orders with something to do, in turn.
-    pub(super) turn: VecDeque<WorkOrderNumber>,
+pub(super) struct ReadyList {
+    /// The work orders with waiting requests, in the order in which they are taken.
+    pub(super) work_orders: VecDeque<WorkOrderNumber>,
     /// How many requests of theirs wait.
-    pub(super) ready: usize,
-    /// How many requests the lanes have in their hands.
-    pub(super) under_way: usize,
+    pub(super) waiting: usize,
+    /// How many requests the lanes have taken and not yet returned.
+    pub(super) taken: usize,
 }
 
-impl Ring {
-    /// Whether to begin a batch now: when none is under way, or when half as much waits as is
-    /// under way, to be decided while the other is written. Later, there would be too much left
-    /// to decide when its turn comes; what comes after it has begun is added then.
+impl ReadyList {
+    /// Whether to begin a batch now: if no request is taken, or if half as many wait as are taken.
+    ///
+    /// Such a batch is decided while the other one is written. If it began later, too much would be
+    /// left to decide when the write is over. What comes after its begin is added then.
     pub(super) fn is_due(&self) -> bool {
-        self.ready > 0 && 2 * self.ready >= self.under_way
+        self.waiting > 0 && 2 * self.waiting >= self.taken
     }
 }

@@ -1,71 +1,42 @@
-//! The queues of all work orders, as the mailbox's lock guards them.
+//! The queues of all work orders, as one lock guards them.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::ready::Ring;
-use super::waiting::Waiting;
-use super::work::Lane;
+use super::ready::ReadyList;
+use super::row_lock_stays::RowLockStays;
+use super::waiting::WaitingRequest;
+use super::work::{Lane, Work};
 use super::work_order_queue::{Queue, QueueState};
-use crate::counting::answer::Unsettled;
+use crate::counting::answer::{Answer, Unsettled};
 use crate::counting::settings::Settings;
 use crate::domain::ids::WorkOrderNumber;
-
-/// How many work orders at most stay with the row-locked lane while nothing waits for them; what
-/// comes later for the others is tried under the lease again.
-pub(super) const STAYS: usize = 8_192;
 
 #[derive(Default)]
 pub(super) struct State {
     pub(super) queues: HashMap<WorkOrderNumber, Queue>,
-    pub(super) leased: Ring,
-    pub(super) row_locked: Ring,
+    pub(super) leased: ReadyList,
+    pub(super) row_locked: ReadyList,
+    /// Work orders whose lease is busy, and when each of them is ready again.
     pub(super) parked: HashMap<WorkOrderNumber, Instant>,
-    /// Until when work orders go by the row lock.
-    row_locked_until: HashMap<WorkOrderNumber, Instant>,
-    /// While that is full: when the first of them is over.
-    full_until: Option<Instant>,
-    /// When something that a parked one may wait for last came free.
-    pub(super) freed_at: Option<Instant>,
+    pub(super) stays: RowLockStays,
+    /// When a lease that a parked work order may wait for was last released.
+    pub(super) released_at: Option<Instant>,
+    /// How many requests wait in all.
     pub(super) waiting: usize,
     pub(super) closed: bool,
 }
 
 impl State {
-    pub(super) fn ring(&mut self, lane: Lane) -> &mut Ring {
+    pub(super) fn ready_list(&mut self, lane: Lane) -> &mut ReadyList {
         match lane {
             Lane::Leased => &mut self.leased,
             Lane::RowLocked => &mut self.row_locked,
         }
     }
 
-    /// The lane of a work order that nobody has sent to one.
-    pub(super) fn lane_of(&mut self, number: &WorkOrderNumber, now: Instant) -> Lane {
-        match self.row_locked_until.get(number) {
-            Some(&until) if now < until => Lane::RowLocked,
-            Some(_) => {
-                self.row_locked_until.remove(number);
-                Lane::Leased
-            }
-            None => Lane::Leased,
-        }
-    }
-
-    /// Puts a work order that has something to do at the end of a lane's turn.
-    pub(super) fn enrol(&mut self, number: &WorkOrderNumber, lane: Lane) {
-        let Some(queue) = self.queues.get_mut(number) else { return };
-        if queue.place != QueueState::Aside || queue.waiting.is_empty() {
-            return;
-        }
-        queue.place = QueueState::Enrolled(lane);
-        let waiting = queue.waiting.len();
-        let ring = self.ring(lane);
-        ring.turn.push_back(number.clone());
-        ring.ready += waiting;
-    }
-
-    /// Why nothing more is taken in, if so.
-    pub(super) fn refusal(&self, waiting: &Waiting, settings: &Settings) -> Option<Unsettled> {
+    /// Why a request is not taken in, if so.
+    pub(super) fn refusal(&self, waiting: &WaitingRequest, settings: &Settings) -> Option<Unsettled> {
         let queued = self.queues.get(&waiting.request.work_order).map_or(0, |queue| queue.waiting.len());
         if self.closed {
             Some(Unsettled::ShuttingDown)
@@ -76,26 +47,76 @@ impl State {
         }
     }
 
-    /// Sends a work order by the row lock for a while, whether or not anything waits for it:
-    /// a terminal that sends one scan after the other must not find out with each.
-    pub(super) fn row_lock(&mut self, number: &WorkOrderNumber, now: Instant, stay: Duration) {
-        let stays = &mut self.row_locked_until;
-        if stays.len() >= STAYS && self.full_until.is_none_or(|over| over <= now) {
-            stays.retain(|_, until| now < *until);
-            self.full_until = stays.values().min().copied();
+    /// Puts an idle work order with waiting requests at the end of a lane's ready list.
+    pub(super) fn make_ready(&mut self, number: &WorkOrderNumber, lane: Lane) {
+        let Some(queue) = self.queues.get_mut(number) else { return };
+        if queue.state != QueueState::Idle || queue.waiting.is_empty() {
+            return;
         }
-        if stays.len() < STAYS || stays.contains_key(number) {
-            stays.insert(number.clone(), now + stay);
-        }
+        queue.state = QueueState::Ready(lane);
+        let waiting = queue.waiting.len();
+        let ready_list = self.ready_list(lane);
+        ready_list.work_orders.push_back(number.clone());
+        ready_list.waiting += waiting;
     }
 
+    /// Takes up to `room` requests. Each work order in the ready list gets an equal share.
+    pub(super) fn take(&mut self, lane: Lane, mut room: usize, answer_within: Duration, now: Instant) -> Vec<Work> {
+        let mut taken: Vec<Work> = Vec::new();
+        let ready = std::mem::take(&mut self.ready_list(lane).work_orders);
+        let share = (room / ready.len().max(1)).max(1);
+        let mut rest = Vec::new();
+        for number in ready {
+            if room == 0 {
+                rest.push(number);
+                continue;
+            }
+            // A single work order gets the whole room.
+            let mut got = Vec::new();
+            let Self { queues, waiting: depth, leased, row_locked, .. } = &mut *self;
+            let ready_list = match lane {
+                Lane::Leased => leased,
+                Lane::RowLocked => row_locked,
+            };
+            let queue = queues.get_mut(&number).expect("a work order in a ready list has a queue");
+            ready_list.waiting -= queue.waiting.len();
+            while got.len() < share.min(room)
+                && let Some(waiting) = queue.waiting.pop_front()
+            {
+                *depth -= 1;
+                match waiting.stop_reason(now, answer_within) {
+                    None => got.push(waiting),
+                    // In order, so that it stops the later ones of its chain.
+                    Some(why) => waiting.answer(Answer::Unsettled(why)),
+                }
+            }
+            room -= got.len();
+            if got.is_empty() {
+                // All that waited was answered.
+                queues.remove(&number);
+                continue;
+            }
+            queue.state = QueueState::Taken(lane, got.len());
+            ready_list.taken += got.len();
+            taken.push(Work {
+                number,
+                waiting: got,
+                lost_under: queue.lost_under.take(),
+                busy_since: queue.busy_since.take(),
+            });
+        }
+        self.ready_list(lane).work_orders.extend(rest);
+        taken
+    }
+
+    /// Makes the parked work orders ready whose time is `due`.
     pub(super) fn unpark(&mut self, due: impl Fn(Instant) -> bool) {
         let now = Instant::now();
         let numbers: Vec<_> = self.parked.iter().filter(|&(_, &until)| due(until)).map(|(n, _)| n.clone()).collect();
         for number in numbers {
             self.parked.remove(&number);
-            let lane = self.lane_of(&number, now);
-            self.enrol(&number, lane);
+            let lane = self.stays.lane_of(&number, now);
+            self.make_ready(&number, lane);
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::telemetry::{CodeLabel, Metrics};
 
 /// A request that waits for its answer.
 #[derive(Debug)]
-pub(in crate::counting) struct Waiting {
-    /// In a box: it is large, and passes from hand to hand.
+pub(in crate::counting) struct WaitingRequest {
+    /// In a box: it is large, and is moved often.
     pub(in crate::counting) request: Box<Request>,
     pub(in crate::counting) principal: Principal,
     pub(super) since: Instant,
@@ -23,7 +23,7 @@ pub(in crate::counting) struct Waiting {
     metrics: Arc<Metrics>,
 }
 
-impl Waiting {
+impl WaitingRequest {
     pub(in crate::counting) fn new(
         request: Request,
         principal: Principal,
@@ -34,26 +34,27 @@ impl Waiting {
         Self { request: Box::new(request), principal, since: Instant::now(), link, reply, metrics }
     }
 
-    /// Answers the request. Nobody may be waiting any more; what was counted stays counted.
+    /// Answers the request. If nobody waits any more, what was counted stays counted.
     pub(in crate::counting) fn answer(self, answer: Answer) {
         if let Answer::Unsettled(why) = answer {
             self.metrics.unsettled.get_or_create(&CodeLabel { code: why.code() }).inc();
             if let Some(link) = &self.link {
-                link.break_here();
+                link.note_unsettled();
             }
         }
-        // A client that went away is no error.
+        // It is no error if the client went away.
         let _ = self.reply.send(answer);
     }
 
     /// Whether an earlier item of its chain was left unsettled.
-    pub(in crate::counting) fn after_a_break(&self) -> bool {
-        self.link.as_ref().is_some_and(Link::after_a_break)
+    pub(in crate::counting) fn follows_unsettled(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::follows_unsettled)
     }
 
-    /// Why it must not be settled any more, if so.
-    pub(super) fn stopped(&self, now: Instant, answer_within: Duration) -> Option<Unsettled> {
-        if self.after_a_break() {
+    /// Why it must not be settled any more, if so: an earlier item was left unsettled, or it has
+    /// waited too long.
+    pub(super) fn stop_reason(&self, now: Instant, answer_within: Duration) -> Option<Unsettled> {
+        if self.follows_unsettled() {
             Some(Unsettled::EarlierItemPending)
         } else if now.duration_since(self.since) > answer_within {
             Some(Unsettled::StorageUnavailable)

@@ -1,25 +1,25 @@
-//! What a lane takes, and how it puts it back.
+//! What a lane takes, and how it returns it.
 
 use std::time::{Duration, Instant};
 
-use super::waiting::Waiting;
+use super::waiting::WaitingRequest;
 use crate::counting::answer::{Answer, Unsettled};
 use crate::domain::ids::{Fence, WorkOrderNumber};
 
-/// The two ways of the committer.
+/// The two kinds of lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::counting) enum Lane {
     /// Under leases, comparing stamps, all work orders in one statement.
     Leased,
-    /// By row locks: without a lease, or after a write that came too late.
+    /// By row locks: without a lease, or after another writer was faster.
     RowLocked,
 }
 
-/// Requests of one work order, in order, in the hands of a lane.
+/// Requests of one work order, in order, that a lane has taken.
 #[derive(Debug)]
 pub(in crate::counting) struct Work {
     pub(in crate::counting) number: WorkOrderNumber,
-    pub(in crate::counting) waiting: Vec<Waiting>,
+    pub(in crate::counting) waiting: Vec<WaitingRequest>,
     /// The fence of the lease under which a write did not pass.
     pub(in crate::counting) lost_under: Option<Fence>,
     /// Since when its lease has been busy elsewhere.
@@ -27,7 +27,7 @@ pub(in crate::counting) struct Work {
 }
 
 impl Work {
-    /// Answers all of its requests with a reason to send them again.
+    /// Answers all of its requests with a reason to retry them.
     pub(in crate::counting) fn leave_unsettled(self, why: Unsettled) {
         for waiting in self.waiting {
             waiting.answer(Answer::Unsettled(why));
@@ -35,19 +35,19 @@ impl Work {
     }
 }
 
-/// Where work that is handed back goes.
+/// Where returned work goes next.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::counting) enum Next {
-    /// Again, at once, under the lease.
+    /// To the leased lane again, at once.
     Leased,
-    /// By the row lock, and so is whatever comes for it until then.
+    /// To the row-locked lane, and so is what comes for it in the next time.
     RowLocked {
         /// For how long.
         stay: Duration,
     },
-    /// Under the lease, after a pause or when something is freed.
+    /// To the leased lane, after a pause or when a lease is released.
     Parked {
-        /// When its lease was asked for: what was freed since may have been that.
+        /// When its lease was asked for. A lease that was released since may be this one.
         asked: Instant,
         /// The longest pause.
         pause: Duration,

@@ -3,26 +3,26 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::waiting::Waiting;
+use super::waiting::WaitingRequest;
 use super::work::Lane;
 use crate::domain::ids::Fence;
 
 #[derive(Default)]
 pub(super) struct Queue {
-    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) waiting: VecDeque<WaitingRequest>,
     pub(super) lost_under: Option<Fence>,
     pub(super) busy_since: Option<Instant>,
-    pub(super) place: QueueState,
+    pub(super) state: QueueState,
 }
 
-/// Where a queue stands.
+/// What may happen to a queue next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum QueueState {
-    /// Nowhere: new, or parked.
+    /// No lane may take it: it is new, or parked.
     #[default]
-    Aside,
-    /// In a lane's turn.
-    Enrolled(Lane),
-    /// In a lane's hands, with so many requests.
-    Out(Lane, usize),
+    Idle,
+    /// It is in the ready list of a lane.
+    Ready(Lane),
+    /// A lane has taken so many of its requests.
+    Taken(Lane, usize),
 }

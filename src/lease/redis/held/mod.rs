@@ -7,6 +7,6 @@ mod tests;
 mod timing;
 mod unconfirmed;
 
-pub use table::{Due, Found, Granted, LeaseTable};
+pub use table::{Found, Granted, LeaseTable};
 pub use timing::Timing;
 pub use unconfirmed::Name;
