@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::domain::update::Update;
 
 /// What became of a request.
@@ -30,7 +32,8 @@ pub enum Answer {
 }
 
 /// Why a request is left undecided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Unsettled {
     /// The queue is full.
     Overloaded,
@@ -48,25 +51,11 @@ pub enum Unsettled {
 
 impl Unsettled {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
-        Self::Overloaded,
-        Self::StorageUnavailable,
-        Self::LeaseUnavailable,
-        Self::ShuttingDown,
-        Self::EarlierItemPending,
-        Self::WorkOrderQuarantined,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The problem's code (contract, section 4).
     #[must_use]
     pub fn code(self) -> &'static str {
-        match self {
-            Self::Overloaded => "overloaded",
-            Self::StorageUnavailable => "storage-unavailable",
-            Self::LeaseUnavailable => "lease-unavailable",
-            Self::ShuttingDown => "shutting-down",
-            Self::EarlierItemPending => "earlier-item-pending",
-            Self::WorkOrderQuarantined => "work-order-quarantined",
-        }
+        self.into()
     }
 }
