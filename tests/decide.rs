@@ -288,7 +288,7 @@ proptest! {
         let mut model = Model::default();
         for row in &rows {
             model.orders.insert(row.work_order.as_str().to_owned(), Order {
-                quantities: Counter::ALL.into_iter().map(|counter| (counter, 0)).collect(),
+                quantities: Counter::ALL.iter().map(|&counter| (counter, 0)).collect(),
                 plan: row.plan.planned_quantity.get(),
                 allowance: row.plan.over_plan_allowance.map(Quantity::get),
                 repeatable: row.plan.barcode_policy == BarcodePolicy::Repeatable,
@@ -323,7 +323,7 @@ fn audit(tables: &Tables, model: &Model) {
         counted.sort_by_key(|update| update.seq);
         let seqs: Vec<_> = counted.iter().map(|update| update.seq.unwrap().0).collect();
         assert_eq!(seqs, (1..=row.seq.0).collect::<Vec<_>>(), "seq is 1..n without gaps");
-        for counter in Counter::ALL {
+        for &counter in Counter::ALL {
             let mut at = 0;
             for update in counted.iter().filter(|update| update.counter == counter) {
                 assert_eq!(update.before.get(), at, "before is the previous after");

@@ -344,7 +344,7 @@ async fn the_holder_between_batches_hands_over_at_once_and_the_waiter_is_told() 
             let start = Instant::now();
             while !matches!(waiter.ask("P1", 0).await, LeaseState::Held(_)) {
                 assert!(start.elapsed() < 400 * MS, "turn {turn}: {:?}", start.elapsed());
-                let _ = tokio::time::timeout(400 * MS, waiter.lease.freed().notified()).await;
+                let _ = tokio::time::timeout(400 * MS, waiter.lease.released().notified()).await;
             }
             waits.push(start.elapsed());
         }
@@ -368,7 +368,7 @@ async fn work(replica: Replica, work_order: &str, time: Duration) -> (u64, Durat
                 last = Instant::now();
             }
             LeaseState::Busy => {
-                let _ = tokio::time::timeout(1000 * MS, replica.lease.freed().notified()).await;
+                let _ = tokio::time::timeout(1000 * MS, replica.lease.released().notified()).await;
             }
             standing @ (LeaseState::RowLock | LeaseState::Unavailable) => panic!("{standing:?}"),
         }

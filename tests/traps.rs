@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, ready};
-use scanfence::counting::{Answer, Committer, Counter as _, Intake, Settings, Unsettled};
+use scanfence::counting::{Answer, Committer, QueueIntake, ScanIntake as _, Settings, Unsettled};
 use scanfence::domain::decide::Facts;
 use scanfence::domain::ids::{Barcode, Fence, Owner, Principal, Quantity, RequestId, Revision, Stamp, WorkOrderNumber};
 use scanfence::domain::request::{Ask, Counter, Request};
@@ -104,7 +104,7 @@ macro_rules! on_both_stores {
 
 /// One process as far as counting goes.
 struct Replica {
-    intake: Intake,
+    intake: QueueIntake,
     committer: Committer,
     metrics: Arc<Metrics>,
 }
@@ -236,7 +236,7 @@ impl Lease for LyingLease {
         Box::pin(ready(()))
     }
     async fn lost(&self, _work_order: &WorkOrderNumber) {}
-    fn freed(&self) -> &Notify {
+    fn released(&self) -> &Notify {
         &self.freed
     }
     async fn view(&self, _work_order: &WorkOrderNumber) -> Result<Option<lease::View>, Unreachable> {
@@ -294,7 +294,7 @@ impl Lease for Noting {
     async fn lost(&self, work_order: &WorkOrderNumber) {
         self.local.lost(work_order).await;
     }
-    fn freed(&self) -> &Notify {
+    fn released(&self) -> &Notify {
         &self.freed
     }
     async fn view(&self, work_order: &WorkOrderNumber) -> Result<Option<lease::View>, Unreachable> {

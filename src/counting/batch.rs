@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::Answer;
-use super::queue::{Waiting, Work};
+use super::answer::Answer;
+use super::queue::{WaitingRequest, Work};
 use crate::domain::decide::{Arrival, ClaimKey, Decision, Facts, Verdict, decide};
 use crate::domain::ids::{Fence, Owner, RequestId, Stamp, WorkOrderNumber};
 use crate::domain::request::Ask;
@@ -26,21 +26,21 @@ pub(super) struct LoadRequest {
 impl LoadRequest {
     /// Everything about these requests.
     pub(super) fn all(work: &[Work]) -> Wanted {
-        let mut wish = Self::default();
+        let mut request = Self::default();
         for work in work {
-            wish.work_order(&work.number);
+            request.work_order(&work.number);
             for waiting in &work.waiting {
-                wish.request(waiting);
+                request.request(waiting);
             }
         }
-        wish.wanted()
+        request.wanted()
     }
 
     pub(super) fn work_order(&mut self, number: &WorkOrderNumber) {
         self.work_orders.insert(number.clone());
     }
 
-    pub(super) fn request(&mut self, waiting: &Waiting) {
+    pub(super) fn request(&mut self, waiting: &WaitingRequest) {
         self.request_ids.insert(waiting.request.request_id.clone());
         if let Some(key) = ClaimKey::of(&waiting.request) {
             let unbinds = self.claims.entry(key).or_default();
@@ -63,9 +63,9 @@ impl LoadRequest {
     }
 }
 
-/// What a batch rests on that no load has looked up: request ids taken for undecided and
-/// barcodes taken for not counted. The guarded write finds out where that was wrong, and
-/// holds back the work order.
+/// What a batch relies on though no load has looked it up: request ids that seem undecided, and
+/// barcodes that seem not counted. If that is wrong, the guarded write finds out, and does not write
+/// the work order.
 #[derive(Default)]
 pub(super) struct Unverified {
     pub(super) request_ids: HashSet<RequestId>,
@@ -92,7 +92,7 @@ pub(super) struct Decided {
 }
 
 impl Decided {
-    /// Adds what was decided about other work orders, in verdicts that come after these.
+    /// Adds what was decided about other work orders. Their verdicts come after these.
     pub(super) fn extend(&mut self, other: Self) {
         let Self { verdicts, batch: Batch { changes, unverified, unclaimed } } = other;
         self.verdicts.extend(verdicts);
@@ -107,8 +107,8 @@ impl Decided {
         self.batch.changes.iter().flat_map(|change| &change.updates).map(|update| &update.request_id)
     }
 
-    /// The work orders that were not written because they hold a repeat, or a barcode that
-    /// stands counted.
+    /// The work orders that were not written because they have a repeat, or a barcode that is already
+    /// counted.
     pub(super) fn blocked_by(&self, written: &Written) -> HashSet<WorkOrderNumber> {
         let known: HashSet<&RequestId> = written.known.iter().map(|update| &update.request_id).collect();
         let repeats = self.batch.unverified.iter().filter(|(id, _)| known.contains(id)).map(|(_, number)| number);
@@ -117,14 +117,14 @@ impl Decided {
     }
 }
 
-/// Decides about all of `work`, trusting for now that what is `unseen` is not there.
+/// Decides about all of `work`. For now it assumes that the store has nothing of what is `unverified`.
 pub(super) fn judge(
     facts: Facts,
     work: &[Work],
     authorities: &HashMap<WorkOrderNumber, (Fence, Owner)>,
-    unseen: Unverified,
+    unverified: Unverified,
 ) -> Decided {
-    let now = Timestamp::cut(Utc::now()).expect("the clock stands between the years 1 and 9999");
+    let now = Timestamp::cut(Utc::now()).expect("the clock is between the years 1 and 9999");
     let waiting = work.iter().flat_map(|work| &work.waiting);
     let arrivals: Vec<Arrival<'_>> =
         waiting.map(|waiting| Arrival { request: &waiting.request, principal: &waiting.principal }).collect();
@@ -132,14 +132,14 @@ pub(super) fn judge(
     for change in &mut changes {
         change.row.stamp = Stamp(rand::random());
     }
-    let unverified = changes
+    let ids = changes
         .iter()
         .flat_map(|change| &change.updates)
-        .filter(|update| unseen.request_ids.contains(&update.request_id))
+        .filter(|update| unverified.request_ids.contains(&update.request_id))
         .map(|update| (update.request_id.clone(), update.work_order.clone()))
         .collect();
-    let unclaimed = unseen.barcodes.into_iter().collect();
-    Decided { verdicts, batch: Batch { changes, unverified, unclaimed } }
+    let unclaimed = unverified.barcodes.into_iter().collect();
+    Decided { verdicts, batch: Batch { changes, unverified: ids, unclaimed } }
 }
 
 /// The updates at hand that counted the barcodes of `facts`.
@@ -151,16 +151,16 @@ pub(super) fn originals(facts: &Facts) -> HashMap<RequestId, Arc<Update>> {
         .collect()
 }
 
-/// What a written batch comes to.
+/// The result of a written batch.
 pub(super) struct Settled {
-    /// Requests and their answers; an answer whose `original` is still to be fetched has `None`.
-    pub(super) answers: Vec<(Waiting, Answer)>,
+    /// Requests and their answers. An answer whose `original` is still to be read has `None`.
+    pub(super) answers: Vec<(WaitingRequest, Answer)>,
     /// Work orders that did not pass, with what is left of their requests.
     pub(super) left: Vec<Work>,
 }
 
-/// Sorts the answers that stand from the work that has to be done again, given the
-/// work orders that were written.
+/// Separates the answers that are final from the work that has to be done again. `passed` are the work
+/// orders that were written.
 pub(super) fn settle(work: Vec<Work>, decided: Decided, passed: &HashSet<WorkOrderNumber>) -> Settled {
     let Decided { verdicts, batch } = decided;
     let missed: HashSet<&WorkOrderNumber> =
@@ -183,7 +183,7 @@ pub(super) fn settle(work: Vec<Work>, decided: Decided, passed: &HashSet<WorkOrd
     settled
 }
 
-/// The answer that a verdict comes to, unless what it rests on was not written.
+/// The answer for a verdict, unless what the verdict relies on was not written.
 fn answer(verdict: Verdict, missed: &HashSet<&WorkOrderNumber>) -> Option<Answer> {
     let stands = |update: &Update, in_batch: bool| !in_batch || !missed.contains(&update.work_order);
     match verdict {
@@ -200,7 +200,7 @@ fn answer(verdict: Verdict, missed: &HashSet<&WorkOrderNumber>) -> Option<Answer
     }
 }
 
-/// The update whose barcode claim is why this answer is a refusal, where it is still missing.
+/// The update that counted the barcode, if this answer is refused for that and lacks the update.
 pub(super) fn missing_original(answer: &Answer) -> Option<&RequestId> {
     match answer {
         Answer::Decided { update, original: None, .. } => update.original_request_id.as_ref(),
@@ -212,7 +212,7 @@ pub(super) fn missing_original(answer: &Answer) -> Option<&RequestId> {
 }
 
 /// Fills in the originals that are at hand.
-pub(super) fn fill_originals(answers: &mut [(Waiting, Answer)], known: &HashMap<RequestId, Arc<Update>>) {
+pub(super) fn fill_originals(answers: &mut [(WaitingRequest, Answer)], known: &HashMap<RequestId, Arc<Update>>) {
     for (_, answer) in answers {
         if let Answer::Decided { update, original: original @ None, .. } = answer
             && let Some(id) = &update.original_request_id

@@ -1,8 +1,8 @@
-//! What the leased lanes remember: rows as they wrote them, and updates they have seen.
+//! What the leased lanes remember: rows as they wrote them, and updates that they have seen.
 //!
-//! Memory spares the load, never the check: the guarded write finds a stale row out,
-//! and looks up request ids and barcodes that no load has seen. All of it is dropped
-//! whenever the store may have become another one (an error, a new connection).
+//! Memory spares the load, never the check. The guarded write finds out if a row is stale, and looks
+//! up request ids and barcodes that no load has seen. All of memory is dropped if another server may
+//! be behind the store: after an error or on a new connection.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,19 +13,19 @@ use crate::domain::ids::{Fence, RequestId, WorkOrderNumber};
 use crate::domain::update::Update;
 use crate::domain::work_order::WorkOrder;
 
-/// How many updates are remembered: well above the number that the terminals of a plant
-/// have in flight, in less than ten megabytes.
+/// How many updates are remembered. The terminals of a plant have far fewer on their way. It is less
+/// than ten megabytes.
 const UPDATES: usize = 8_192;
-/// How many rows are kept; beyond that the idle ones go.
+/// How many rows are kept. Beyond that the idle ones are dropped.
 const ROWS: usize = 8_192;
-/// A row unused for so long is let go.
+/// A row that is unused for this long is idle.
 const IDLE: Duration = Duration::from_secs(10);
-/// A repeat is answered from memory only while the store answered within this time: a
-/// server that was deposed meanwhile must not be spoken for.
+/// A repeat is answered from memory only if the store answered within this time. The server may have
+/// been replaced by a failover since.
 const TRUST: Duration = Duration::from_secs(1);
 
-/// One memory for all leased lanes: a work order is in the hands of one of them at a
-/// time, and may be in another's next.
+/// One memory for all leased lanes. A work order is with one of them at a time, and may be with another
+/// one next.
 #[derive(Clone, Default)]
 pub(super) struct SharedMemory(Arc<Mutex<Memory>>);
 
@@ -47,15 +47,15 @@ pub(super) struct Memory {
     answered_at: Option<Instant>,
 }
 
-/// Changes whenever everything is dropped: what was recalled before must not be kept after.
+/// Changes when everything is dropped. What was recalled before must not be kept afterwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Generation(u64);
 
 struct Kept {
     row: WorkOrder,
-    /// The lease under which it was written; under another one it is stale.
+    /// The fence under which it was written. Under another one it is stale.
     fence: Fence,
-    /// LeaseState claims that a write has found since; as good as the row's stamp.
+    /// Standing claims that a write has found since. They hold as long as the row's stamp.
     claims: HashMap<ClaimKey, Claim>,
     used_at: Instant,
 }
@@ -88,6 +88,7 @@ impl Memory {
         self.answered_at = Some(Instant::now());
     }
 
+    /// Whether the store answered lately.
     fn trusted(&self) -> bool {
         self.answered_at.is_some_and(|at| at.elapsed() < TRUST)
     }
@@ -104,14 +105,14 @@ impl Memory {
         if self.rows.len() >= ROWS {
             self.rows.retain(|_, kept| now.duration_since(kept.used_at) < IDLE);
         }
-        // One that is kept already is replaced: the older row is stale now.
+        // A row that is kept already is replaced: the older one is stale now.
         if self.rows.len() < ROWS || self.rows.contains_key(&row.work_order) {
             let kept = Kept { row, fence, claims: HashMap::new(), used_at: now };
             self.rows.insert(kept.row.work_order.clone(), kept);
         }
     }
 
-    /// The standing claim of a barcode, where a write has found one at the row as it is kept.
+    /// The standing claim of a barcode, if a write has found one since the row was kept.
     pub(super) fn claim(&self, key: &ClaimKey) -> Option<&Claim> {
         self.rows.get(&key.work_order)?.claims.get(key)
     }
@@ -127,7 +128,7 @@ impl Memory {
         self.rows.remove(number);
     }
 
-    /// A decided update, if it is remembered and may be spoken of.
+    /// A decided update, if it is remembered and memory may be trusted.
     pub(super) fn update(&self, id: &RequestId) -> Option<&Arc<Update>> {
         self.updates.get(id).filter(|_| self.trusted())
     }

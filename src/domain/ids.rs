@@ -1,4 +1,4 @@
-//! The names and numbers of the domain, each with a type of its own.
+//! The names and numbers of the domain. Each has its own type.
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,8 +51,8 @@ macro_rules! number {
 }
 
 shared_text! {
-    /// The number that names a work order: 1..64 ASCII characters, a letter or
-    /// digit, then letters, digits, `-`, `_`, `.`.
+    /// The number that names a work order: 1..64 ASCII characters. The first is a letter or digit, the
+    /// others are letters, digits, `-`, `_` or `.`.
     WorkOrderNumber
 }
 
@@ -67,12 +67,12 @@ shared_text! {
 }
 
 shared_text! {
-    /// One process start. The holder of leases, and the last writer of a row.
+    /// One start of a process. It holds leases, and is noted as the last writer of a row.
     Owner
 }
 
 number! {
-    /// The number that only grows with each grant of a work order's lease.
+    /// The number of a grant of a work order's lease. Each grant has a higher one.
     Fence
 }
 
@@ -82,17 +82,17 @@ number! {
 }
 
 number! {
-    /// A fresh random number with every write of a work order: what the guarded
-    /// write compares. A counter could come back to an old value after a failover.
+    /// A new random number with every write of a work order. The guarded write compares it. A counter
+    /// could come back to an old value after a failover.
     Stamp
 }
 
 number! {
-    /// A fresh random number with every PUT or PATCH of a work order: its `ETag`.
+    /// A new random number with every PUT or PATCH of a work order: its `ETag`.
     Revision
 }
 
-/// The text is no number of a work order.
+/// The text is not the number of a work order.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 64 characters: a letter or digit, then letters, digits, '-', '_' or '.'")]
 pub struct NotAWorkOrderNumber;
@@ -110,7 +110,7 @@ impl WorkOrderNumber {
     }
 }
 
-/// The text is no request id.
+/// The text is not a request id.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 255 visible ASCII characters, bare or as a quoted string")]
 pub struct NotARequestId;
@@ -119,8 +119,8 @@ impl RequestId {
     /// Longest request id, in characters.
     pub const MAX: usize = 255;
 
-    /// Reads an Idempotency-Key: bare, or quoted as in the IETF draft (an RFC 8941
-    /// string); both forms of a key are the same key.
+    /// Reads an Idempotency-Key: bare, or quoted as in the IETF draft (an RFC 8941 string). Both forms of
+    /// a key are the same key.
     pub fn parse(text: &str) -> Result<Self, NotARequestId> {
         let key = match text.strip_prefix('"') {
             Some(rest) => Self::unquote(rest)?,
@@ -157,7 +157,7 @@ impl Principal {
 }
 
 impl Owner {
-    /// The owner with this name; names must differ between process starts.
+    /// The owner with this name. Each process start needs a different name.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self(name.into())
@@ -173,7 +173,7 @@ impl Quantity {
     /// No pieces.
     pub const ZERO: Self = Self(0);
 
-    /// A quantity, where the number is one.
+    /// A quantity, if the number is within its limits.
     #[must_use]
     pub fn new(pieces: i64) -> Option<Self> {
         (0..=QUANTITY_LIMIT).contains(&pieces).then_some(Self(pieces))
@@ -207,7 +207,7 @@ impl Delta {
     /// No change.
     pub const ZERO: Self = Self(0);
 
-    /// A change, where the number is one.
+    /// A change, if the number is within its limits.
     #[must_use]
     pub fn new(pieces: i64) -> Option<Self> {
         (-QUANTITY_LIMIT..=QUANTITY_LIMIT).contains(&pieces).then_some(Self(pieces))
@@ -220,7 +220,7 @@ impl Delta {
     }
 }
 
-/// A barcode as sent, and the form in which it is compared.
+/// A barcode: as sent, and in the form in which it is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Barcode {
     /// As the terminal sent it.
@@ -243,7 +243,7 @@ impl Barcode {
     }
 }
 
-/// A step as sent, and the form in which it is compared; an absent step is `""`.
+/// A production step: as sent, and in the form in which it is compared. An absent step is `""`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// As the terminal sent it.

@@ -1,8 +1,8 @@
-//! What a client asks for, past the edge: every field typed and within its limits.
-
-use std::fmt;
+//! What a client asks for, after the checks of the HTTP layer: every field has a type and is within its
+//! limits.
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::ids::{Barcode, Delta, Quantity, RequestId, Step, WorkOrderNumber};
 use super::time::Timestamp;
@@ -15,8 +15,24 @@ pub const NOTE_MAX: usize = 500;
 pub const SCAN_QUANTITY_MAX: i64 = 1_000_000;
 
 /// Which quantity of a work order changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Counter {
     /// Pieces put into the work order.
     Input,
@@ -28,35 +44,25 @@ pub enum Counter {
 
 impl Counter {
     /// Every counter, in the order of the columns.
-    pub const ALL: [Self; 3] = [Self::Input, Self::Output, Self::Scrap];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The counter's word in URL, JSON, column and label.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Input => "input",
-            Self::Output => "output",
-            Self::Scrap => "scrap",
-        }
+        self.into()
     }
 
     /// The counter with this word.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|counter| counter.word() == word)
+        word.parse().ok()
     }
 }
 
-impl fmt::Display for Counter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-/// One request that changes a quantity, whichever route brought it.
+/// One request that changes a quantity, by any route.
 ///
-/// Two requests under one id are *the same* when all of this is equal in canonical
-/// form; the URL is no part of it.
+/// Two requests with one id are *the same* if all of this is equal in canonical form. The URL does not
+/// matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The client's Idempotency-Key.
@@ -65,7 +71,7 @@ pub struct Request {
     pub work_order: WorkOrderNumber,
     /// Which of its quantities.
     pub counter: Counter,
-    /// What is to happen to it.
+    /// What to do with it.
     pub ask: Ask,
     /// The production step; default `""`.
     pub step: Step,
@@ -84,30 +90,30 @@ pub struct Request {
 /// What a request asks of the counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Count pieces, and claim the barcode where there is one.
+    /// Count pieces, and claim the barcode if there is one.
     Scan {
         /// How many pieces, 1..=[`SCAN_QUANTITY_MAX`].
         quantity: Quantity,
-        /// The part, where it has a code.
+        /// The part's code, if it has one.
         barcode: Option<Barcode>,
     },
     /// Take back what the barcode counted last.
     Unbind {
-        /// The part.
+        /// The part's code.
         barcode: Barcode,
     },
     /// A person's signed change.
     Correct {
         /// The change.
         change: Change,
-        /// Refuse unless the counter stands at this.
+        /// Refuse unless the counter has this value.
         expected: Option<Quantity>,
         /// Why.
         reason: String,
     },
 }
 
-/// How a correction says what it wants.
+/// The two forms of a correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// By this much, not 0.

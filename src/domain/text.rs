@@ -1,53 +1,51 @@
-//! What text is let in, and the form in which it is compared.
+//! Which text is accepted, and the form in which it is compared.
 //!
-//! Contract, section 3: control characters and unassigned code points are
-//! refused, lengths are checked before and after the canonical form, and the
-//! canonical form is NFKC without outer white space. What passes here can't
-//! upset a store (no NUL, bounded length) and can't be compared in two ways.
+//! Contract, section 3: control characters and unassigned code points are refused. Lengths are checked
+//! before and after the canonical form. The canonical form is NFKC without outer white space. Accepted
+//! text is safe for both stores (no NUL, bounded length), and there is one way to compare it.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// Group separator: divides the elements of a GS1 code.
+/// Group separator: between the elements of a GS1 code.
 const GS: char = '\u{1d}';
 
 /// Why a text is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadText {
-    /// Shorter than allowed, where it counts: in canonical form too.
+    /// Shorter than allowed, perhaps only in canonical form.
     #[error("must not be empty")]
     Empty,
     /// Longer than allowed, before or after the canonical form.
     #[error("must be at most {0} characters, also in canonical form (NFKC)")]
     TooLong(usize),
-    /// A control character stands in it.
+    /// It has a control character.
     #[error("must not hold control characters")]
     Control,
-    /// A code point that Unicode has not assigned yet: its canonical form may still change.
+    /// It has a code point that Unicode has not assigned yet. Its canonical form may still change.
     #[error("must not hold unassigned code points")]
     Unassigned,
 }
 
-/// Checks free text of at most `max` characters, which is kept as sent.
+/// Checks free text of at most `max` characters. It is kept as sent.
 pub fn check(text: &str, max: usize) -> Result<(), BadText> {
-    look(text, max, |_| false)?;
+    check_characters(text, max, |_| false)?;
     if !text.is_ascii() && text.nfkc().count() > max {
         return Err(BadText::TooLong(max));
     }
     Ok(())
 }
 
-/// Checks a code of at most `max` characters and gives its canonical form:
-/// NFKC, outer white space (CR and LF among it) removed, GS allowed.
+/// Checks a code of at most `max` characters and returns its canonical form: NFKC, without outer white
+/// space (also CR and LF). GS is allowed.
 ///
-/// A CR or LF *inside* is two codes run together and is refused like any
-/// other control character.
+/// A CR or LF *inside* means two codes in one text. It is refused like any other control character.
 pub fn canonical(text: &str, max: usize) -> Result<String, BadText> {
     let core = text.trim_matches(is_outer);
     if text.chars().count() > max {
         return Err(BadText::TooLong(max));
     }
-    look(core, max, |c| c == GS)?;
+    check_characters(core, max, |c| c == GS)?;
     if core.is_ascii() {
         return Ok(core.to_owned());
     }
@@ -63,7 +61,7 @@ fn is_outer(c: char) -> bool {
     c.is_whitespace()
 }
 
-fn look(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<(), BadText> {
+fn check_characters(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<(), BadText> {
     let mut length = 0;
     for c in text.chars() {
         length += 1;

@@ -6,16 +6,16 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// By how much the clocks of machines that work together may differ. What lies farther ahead
-/// than its writer can have meant was written by a clock that has been set back since.
+/// By how much the clocks of machines that work together may differ. If a time in a table is later than
+/// its writer can have meant, by more than this, the writer's clock has been set back since.
 pub const SKEW: Duration = Duration::from_secs(60);
 
-/// A point in time in UTC, cut to whole milliseconds, in the years 1 to 9999
-/// (what RFC 3339 can write and both stores can keep).
+/// A point in time in UTC, cut to whole milliseconds, in the years 1 to 9999. RFC 3339 can write that,
+/// and both stores can keep it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(DateTime<Utc>);
 
-/// The text is no RFC 3339 time, or lies outside the years 1 to 9999.
+/// The text is not an RFC 3339 time, or not within the years 1 to 9999.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a time as in RFC 3339, such as 2026-01-03T01:16:54.103Z")]
 pub struct NotATimestamp;
@@ -39,27 +39,27 @@ impl Timestamp {
         (1..=9999).contains(&cut.year()).then_some(Self(cut))
     }
 
-    /// How long after `earlier` this is; zero where it is not after.
+    /// How long after `earlier` this is. Zero if it is not after.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         (self.0 - earlier.0).to_std().unwrap_or_default()
     }
 
-    /// So much later; unchanged where that can't be written any more.
+    /// So much later. Unchanged if that is beyond the last year.
     #[must_use]
     pub fn later(self, by: Duration) -> Self {
         let later = TimeDelta::from_std(by).ok().and_then(|by| self.0.checked_add_signed(by));
         later.and_then(Self::cut).unwrap_or(self)
     }
 
-    /// So much earlier; unchanged where that can't be written any more.
+    /// So much earlier. Unchanged if that is before the first year.
     #[must_use]
     pub fn before(self, by: Duration) -> Self {
         let before = TimeDelta::from_std(by).ok().and_then(|by| self.0.checked_sub_signed(by));
         before.and_then(Self::cut).unwrap_or(self)
     }
 
-    /// The same point in time as the database driver wants it.
+    /// The same point in time, as the database driver needs it.
     #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
         self.0

@@ -1,6 +1,7 @@
 //! A work order: its row, its status, and what planning may change.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::ids::{Fence, Owner, Quantity, Revision, Seq, Stamp, WorkOrderNumber};
 use super::request::Counter;
@@ -17,11 +18,11 @@ pub struct WorkOrder {
     /// What planning owns, besides the hold.
     #[serde(flatten)]
     pub plan: Plan,
-    /// A person's hold; it wins over every other status.
+    /// A person's hold. It goes before every other status.
     pub hold: Option<Hold>,
     /// Why it is held, or why the hold was lifted.
     pub hold_reason: Option<String>,
-    /// [`WorkOrder::present_status`], as of the last write.
+    /// [`WorkOrder::present_status`] at the last write.
     pub status: Status,
     /// Pieces put in.
     pub input_quantity: Quantity,
@@ -39,7 +40,7 @@ pub struct WorkOrder {
     pub stamp: Stamp,
     /// The `ETag` of what planning owns.
     pub revision: Revision,
-    /// Whether a barcode was ever counted here: the policy is fixed from then on.
+    /// Whether a barcode was ever counted here. The policy is fixed from then on.
     pub barcode_counted: bool,
     /// When it was created.
     pub created_at: Timestamp,
@@ -52,7 +53,7 @@ pub struct WorkOrder {
 pub struct Plan {
     /// Pieces to be made.
     pub planned_quantity: Quantity,
-    /// How far input and output may pass the plan; `None`: without limit.
+    /// By how much input and output may exceed the plan. `None`: without limit.
     pub over_plan_allowance: Option<Quantity>,
     /// Whether a barcode counts once or any number of times.
     pub barcode_policy: BarcodePolicy,
@@ -65,8 +66,9 @@ pub struct Plan {
 }
 
 /// How often one barcode counts per work order, counter and step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum BarcodePolicy {
     /// Once, until it is unbound.
     #[default]
@@ -76,8 +78,9 @@ pub enum BarcodePolicy {
 }
 
 /// A person's hold on a work order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Hold {
     /// Takes corrections only.
     Paused,
@@ -89,10 +92,7 @@ impl BarcodePolicy {
     /// The policy's word in JSON and column.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Once => "once",
-            Self::Repeatable => "repeatable",
-        }
+        self.into()
     }
 }
 
@@ -100,16 +100,14 @@ impl Hold {
     /// The hold's word in JSON and column.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Paused => "paused",
-            Self::Cancelled => "cancelled",
-        }
+        self.into()
     }
 }
 
-/// What a work order is at; one pure function of (hold, quantities, plan).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The status of a work order: one pure function of (hold, quantities, plan).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Status {
     /// Nothing counted.
     Pending,
@@ -125,27 +123,21 @@ pub enum Status {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::InProgress, Self::Completed, Self::Paused, Self::Cancelled];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The status's word in JSON and column.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::InProgress => "in_progress",
-            Self::Completed => "completed",
-            Self::Paused => "paused",
-            Self::Cancelled => "cancelled",
-        }
+        self.into()
     }
 
     /// The status with this word.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.word() == word)
+        word.parse().ok()
     }
 
-    /// Whether scans and unbinds are taken; the plan is a limit of its own.
+    /// Whether scans and unbinds are taken. The plan is a separate limit.
     #[must_use]
     pub fn takes_scans(self) -> bool {
         match self {
@@ -199,11 +191,11 @@ pub enum Precondition {
     None,
     /// `If-Match: *`: it must exist.
     Exists,
-    /// It must stand at one of these revisions.
+    /// It must have one of these revisions.
     AnyOf(Vec<Revision>),
 }
 
-/// The values that a write needs and a pure function can't have: chance and time.
+/// The values that a write needs and a pure function can't make: random numbers and the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Fresh {
     /// The stamp to write.
@@ -235,8 +227,8 @@ impl WorkOrder {
         self.status = self.present_status();
     }
 
-    /// **The** status function: a hold wins; else completed when output ≥ plan > 0,
-    /// in progress when anything was counted, else pending (contract, section 5).
+    /// **The** status function. A hold goes first. Else: completed if output ≥ plan > 0, in progress if
+    /// anything was counted, else pending (contract, section 5).
     #[must_use]
     pub fn present_status(&self) -> Status {
         let planned = self.plan.planned_quantity;
@@ -255,8 +247,8 @@ impl WorkOrder {
         self.plan.planned_quantity.less(self.quantity(counter))
     }
 
-    /// Whether the counter may stand at `quantity`: input and output keep within plan
-    /// and allowance, scrap within no plan.
+    /// Whether the plan lets the counter have this value. Plan and allowance limit input and output, not
+    /// scrap.
     #[must_use]
     pub fn plan_allows(&self, counter: Counter, quantity: Quantity) -> bool {
         match (counter, self.plan.over_plan_allowance) {
@@ -293,7 +285,7 @@ impl Edit {
     /// The row after this change, given the row before it.
     ///
     /// # Errors
-    /// Where the change is refused; nothing is to be written then.
+    /// If the change is refused. Nothing is to be written then.
     pub fn apply(
         &self,
         number: &WorkOrderNumber,
@@ -324,5 +316,24 @@ impl Edit {
         row.revision = fresh.revision;
         row.updated_at = fresh.now;
         Ok(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_and_statuses_have_one_word_in_json_and_column() {
+        for (counter, word) in Counter::ALL.iter().zip(["input", "output", "scrap"]) {
+            assert_eq!((counter.word(), counter.to_string().as_str()), (word, word));
+            assert_eq!((Counter::of_word(word), serde_json::to_value(counter).unwrap()), (Some(*counter), word.into()));
+        }
+        for (status, word) in Status::ALL.iter().zip(["pending", "in_progress", "completed", "paused", "cancelled"]) {
+            assert_eq!(status.word(), word);
+            assert_eq!((Status::of_word(word), serde_json::to_value(status).unwrap()), (Some(*status), word.into()));
+        }
+        assert_eq!((Counter::ALL.len(), Status::ALL.len()), (3, 5));
+        assert_eq!((Counter::of_word("Input"), Status::of_word("")), (None, None));
     }
 }

@@ -10,7 +10,7 @@ use super::edge::access::Access;
 use super::edge::limits::Limits;
 use super::readiness::LastReadiness;
 use crate::alarms::Channels;
-use crate::counting::Counter;
+use crate::counting::ScanIntake;
 use crate::lease::Lease;
 use crate::monitor::Monitor;
 use crate::store::Store;
@@ -18,7 +18,7 @@ use crate::telemetry::Metrics;
 
 /// What the HTTP layer works with.
 pub struct Http {
-    pub(super) counter: Arc<dyn Counter>,
+    pub(super) counter: Arc<dyn ScanIntake>,
     pub(super) store: Arc<dyn Store>,
     pub(super) lease: Arc<dyn Lease>,
     pub(super) monitor: Arc<Monitor>,
@@ -38,7 +38,7 @@ pub struct Http {
 /// The parts that the HTTP layer answers from.
 pub struct Parts {
     /// Counts scans.
-    pub counter: Arc<dyn Counter>,
+    pub counter: Arc<dyn ScanIntake>,
     /// Work orders and updates.
     pub store: Arc<dyn Store>,
     /// Which replica works on which work order.

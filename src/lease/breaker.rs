@@ -1,17 +1,17 @@
-//! When to stop asking, and when to try again. Pure: the clock is handed in.
+//! When to stop asking Redis, and when to retry. Pure: the clock is handed in.
 
 use std::time::{Duration, Instant};
 
-/// Failures in a row that open the breaker: one spurious time-out must not.
+/// Failures in a row that open the breaker. One timeout by chance must not open it.
 const FAILURES: u32 = 3;
 
-/// How long after opening, or after a failed probe, the next probe may go: short enough
-/// that nobody works by the row lock for long without need, and a Redis that hangs costs
-/// one time limit a second, paid by no scan.
+/// How long after opening, or after a failed probe, the next probe may go. It is short, so that the
+/// row lock is not used for long without need. A Redis that hangs costs one time limit a second, and
+/// no scan waits for that.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// A circuit breaker: closed while Redis answers; open after [`FAILURES`] in a row; half-open
-/// while one probe is on its way.
+/// A circuit breaker: closed while Redis answers, open after [`FAILURES`] in a row, half-open while
+/// one probe is on its way.
 #[derive(Debug, Default)]
 pub struct Breaker {
     state: State,
@@ -33,30 +33,30 @@ enum State {
     },
 }
 
-/// What a result did to the breaker: to be logged and shown, once each.
+/// What a result changed in the breaker: to be logged and shown, once each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerChange {
-    /// Nothing to tell.
+    /// Nothing changed.
     None,
     /// The first failure after success.
-    Faltered,
+    FirstFailure,
     /// Success after one or two failures; the breaker stayed closed.
-    Steadied,
-    /// It opened: Redis is asked no more.
+    Recovered,
+    /// It opened: Redis is not asked any more.
     Opened,
     /// It closed again.
     Closed,
 }
 
 impl Breaker {
-    /// Whether calls may go; a probe is asked for apart.
+    /// Whether calls may go. For a probe see [`Breaker::probe`].
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 
-    /// Whether the caller shall probe now. Only one is told so at a time; one that never
-    /// reports is given up after [`PROBE_EVERY`].
+    /// Whether the caller is to probe now. Only one caller at a time gets `true`. A probe that never
+    /// reports is ignored after [`PROBE_EVERY`].
     pub fn probe(&mut self, now: Instant) -> bool {
         match self.state {
             State::Closed => false,
@@ -74,14 +74,14 @@ impl Breaker {
     pub fn succeeded(&mut self, began: Instant) -> BreakerChange {
         match self.state {
             State::Closed => {
-                let faltered = std::mem::take(&mut self.failures) > 0;
-                if faltered { BreakerChange::Steadied } else { BreakerChange::None }
+                let had_failed = std::mem::take(&mut self.failures) > 0;
+                if had_failed { BreakerChange::Recovered } else { BreakerChange::None }
             }
             State::HalfOpen { since } if began >= since => {
                 *self = Self::default();
                 BreakerChange::Closed
             }
-            // A straggler from before: the probe decides.
+            // A call from before the probe: the probe decides.
             State::Open { .. } | State::HalfOpen { .. } => BreakerChange::None,
         }
     }
@@ -90,7 +90,7 @@ impl Breaker {
     pub fn failed(&mut self, began: Instant, now: Instant) -> BreakerChange {
         match self.state {
             State::Closed => {
-                // Calls that were on their way together fail together: one failure, not many.
+                // Calls that were on their way at the same time fail together. That is one failure.
                 if self.failures > 0 && self.failed_at.is_some_and(|at| began < at) {
                     return BreakerChange::None;
                 }
@@ -100,7 +100,7 @@ impl Breaker {
                     self.state = State::Open { since: now };
                     BreakerChange::Opened
                 } else if self.failures == 1 {
-                    BreakerChange::Faltered
+                    BreakerChange::FirstFailure
                 } else {
                     BreakerChange::None
                 }
@@ -133,11 +133,11 @@ mod tests {
     fn three_failures_in_a_row_open_it_and_a_success_between_does_not() {
         let t = Instant::now();
         let mut breaker = Breaker::default();
-        assert_eq!(breaker.failed(t, t), BreakerChange::Faltered);
+        assert_eq!(breaker.failed(t, t), BreakerChange::FirstFailure);
         assert_eq!(breaker.failed(t + MS, t + MS), BreakerChange::None);
-        assert_eq!(breaker.succeeded(t + 2 * MS), BreakerChange::Steadied);
+        assert_eq!(breaker.succeeded(t + 2 * MS), BreakerChange::Recovered);
         assert_eq!(breaker.succeeded(t + 2 * MS), BreakerChange::None);
-        assert_eq!(breaker.failed(t + 3 * MS, t + 3 * MS), BreakerChange::Faltered);
+        assert_eq!(breaker.failed(t + 3 * MS, t + 3 * MS), BreakerChange::FirstFailure);
         assert_eq!(breaker.failed(t + 4 * MS, t + 4 * MS), BreakerChange::None);
         assert!(breaker.is_closed());
         assert_eq!(breaker.failed(t + 5 * MS, t + 5 * MS), BreakerChange::Opened);

@@ -1,7 +1,7 @@
-//! The lease of the embedded deployment: this process is alone, so it always holds.
+//! The leases of the embedded deployment: this process is alone, so it holds every lease.
 //!
-//! What is left to do is numbering. A fence starts above the row's (the floor), so that
-//! the rows of an earlier run, which another owner wrote, take our writes.
+//! It only numbers the fences. A fence starts above the row's (the floor): another owner wrote the
+//! rows of an earlier run, and they must accept the writes of this one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -13,26 +13,26 @@ use tokio::sync::Notify;
 use super::{Ask, Health, Held, Lease, LeaseState, Unreachable, View};
 use crate::domain::ids::{Fence, Owner, WorkOrderNumber};
 
-/// Work orders remembered at most: far more than are open at one time on the line of one
-/// edge PC, and about 2 MB. Past it the half that was used longest ago is forgotten.
+/// Work orders remembered at most. One edge PC has far fewer open at one time. It is about 2 MB. Past
+/// it the half that was used longest ago is forgotten.
 const REMEMBERED: usize = 10_000;
 
 /// Grants every lease to this process, for as long as it lives.
 ///
-/// A grant may lie below the row's fence when the row is not loaded yet (floor 0); the
-/// committer then asks again with the row's fence as the floor.
+/// A grant may be below the row's fence if the row is not loaded yet (floor 0). The committer then
+/// asks again with the row's fence as the floor.
 #[derive(Debug)]
 pub struct LocalLease {
     owner: Owner,
     grants: Mutex<Grants>,
-    freed: Notify,
+    released: Notify,
 }
 
 impl LocalLease {
     /// The leases of this process, none granted yet.
     #[must_use]
     pub fn new(owner: Owner) -> Self {
-        Self { owner, grants: Mutex::default(), freed: Notify::new() }
+        Self { owner, grants: Mutex::default(), released: Notify::new() }
     }
 
     fn grants(&self) -> MutexGuard<'_, Grants> {
@@ -52,7 +52,7 @@ impl Lease for LocalLease {
     }
 
     fn held(&self, work_order: &WorkOrderNumber) -> Option<Held> {
-        self.grants().taken_up(work_order).map(|fence| Held { fence, until: None })
+        self.grants().begin_use(work_order).map(|fence| Held { fence, until: None })
     }
 
     /// Nobody else can ask, so nothing is handed over.
@@ -65,8 +65,8 @@ impl Lease for LocalLease {
     }
 
     /// Never notified: nothing is ever busy.
-    fn freed(&self) -> &Notify {
-        &self.freed
+    fn released(&self) -> &Notify {
+        &self.released
     }
 
     async fn view(&self, work_order: &WorkOrderNumber) -> Result<Option<View>, Unreachable> {
@@ -86,10 +86,10 @@ impl Lease for LocalLease {
 #[derive(Debug, Default)]
 struct Grants {
     by_work_order: HashMap<WorkOrderNumber, Grant>,
-    /// The highest fence of those forgotten: stands in for each of them, so that none goes
-    /// back though none is remembered.
+    /// The highest fence of the forgotten work orders. It is used for each of them, so that no fence
+    /// goes back.
     forgotten: Fence,
-    /// Counts the asks: a clock for what was used longest ago.
+    /// Counts the requests. It shows which grant was used longest ago.
     asks: u64,
 }
 
@@ -120,7 +120,7 @@ impl Grants {
     }
 
     /// The fence that is held, to be used now.
-    fn taken_up(&mut self, work_order: &WorkOrderNumber) -> Option<Fence> {
+    fn begin_use(&mut self, work_order: &WorkOrderNumber) -> Option<Fence> {
         self.asks += 1;
         let grant = self.by_work_order.get_mut(work_order).filter(|grant| grant.held)?;
         grant.last_ask = self.asks;
@@ -183,7 +183,7 @@ mod tests {
         grants.ensure(&ask("busy", 0));
         for number in 0..3 * REMEMBERED {
             grants.ensure(&ask(&format!("P{number}"), 0));
-            assert_eq!(grants.taken_up(&ask("busy", 0).work_order), Some(Fence(1)), "what is in use is kept");
+            assert_eq!(grants.begin_use(&ask("busy", 0).work_order), Some(Fence(1)), "what is in use is kept");
             assert!(grants.by_work_order.len() <= REMEMBERED);
         }
         assert_eq!(grants.held(&ask("first", 0).work_order), None);

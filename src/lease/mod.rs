@@ -1,7 +1,7 @@
 //! The lease: which replica works on a work order now.
 //!
-//! It only orders the work. The store decides, in the transaction of the write,
-//! so a lease may lie, lapse or vanish: the result is slower, never wrong.
+//! It only orders the work. The store decides, in the transaction of the write. If a lease is
+//! wrong, runs out or is gone, counting is slower but stays correct.
 
 pub mod breaker;
 pub mod local;
@@ -16,43 +16,42 @@ use tokio::sync::Notify;
 
 use crate::domain::ids::{Fence, Owner, WorkOrderNumber};
 
-/// Grants, renews, hands over and gives up the leases of this process.
+/// Grants, renews, hands over and releases the leases of this process.
 ///
-/// Held leases are known in memory: [`Lease::ensure`] asks nobody for those. Renewal,
-/// the longest hold and giving up what is idle are the implementation's own business.
+/// Held leases are known in memory: [`Lease::ensure`] asks nobody for those. Renewal, the longest
+/// hold and the release of idle leases are left to the implementation.
 #[async_trait]
 pub trait Lease: Send + Sync + 'static {
     /// The name under which this process holds leases.
     fn owner(&self) -> &Owner;
 
-    /// Where this process stands with each work order, in the order asked: held leases
-    /// from memory, missing ones asked for in one call. Never waits longer than the
-    /// time limit of one call.
+    /// The state of each work order's lease, in the order asked. Held leases come from memory, missing
+    /// ones are asked for in one call. Never waits longer than the time limit of one call.
     async fn ensure(&self, asks: &[Ask]) -> Vec<LeaseState>;
 
-    /// The lease of a work order that is held and in force, from memory: nobody is asked. It
-    /// counts as being worked on from here, as with [`Lease::ensure`].
+    /// The lease of a work order, if it is held and in force. Only memory is asked. The lease counts
+    /// as being worked on from here, as with [`Lease::ensure`].
     fn held(&self, work_order: &WorkOrderNumber) -> Option<Held>;
 
-    /// To be called after every batch with all work orders that it was given a lease of,
-    /// written or not: hands over those that another replica has asked for, and gives up
-    /// those held for longest. Until then they count as being worked on. They are dropped
-    /// when this returns; what it returns tells others so.
+    /// To be called after every batch with all work orders whose lease it got, written or not. It
+    /// hands over the leases that another replica has asked for, and releases those held for longest.
+    /// Until then they count as being worked on. When this returns, they are dropped in memory; the
+    /// future that it returns tells the other replicas.
     fn settle(&self, done: &[WorkOrderNumber]) -> BoxFuture<'_, ()>;
 
     /// Drops a lease that the store has shown to be overtaken.
     async fn lost(&self, work_order: &WorkOrderNumber);
 
-    /// Notified when a work order that was [`LeaseState::Busy`] may have come free.
-    fn freed(&self) -> &Notify;
+    /// Notified when a lease that was [`LeaseState::Busy`] may have been released.
+    fn released(&self) -> &Notify;
 
     /// Who holds a work order's lease, as all replicas see it.
     ///
     /// # Errors
-    /// Where that can't be asked now.
+    /// If that can't be asked now.
     async fn view(&self, work_order: &WorkOrderNumber) -> Result<Option<View>, Unreachable>;
 
-    /// How the lease service does, for `/readyz`.
+    /// The health of the lease service, for `/readyz`.
     fn health(&self) -> Health;
 
     /// Stops renewing and releases every lease, within a bounded time.
@@ -64,20 +63,19 @@ pub trait Lease: Send + Sync + 'static {
 pub struct Ask {
     /// The work order.
     pub work_order: WorkOrderNumber,
-    /// The fence that the grant must exceed: the highest one known from the store that
-    /// is not ours. A held lease at or below it is granted anew.
+    /// The fence that the grant must exceed: the highest one known from the store that is not of this
+    /// process. A held lease at or below it is granted again.
     pub floor: Fence,
 }
 
-/// Where this process stands with a work order.
+/// The state of a work order's lease, as this process sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseState {
-    /// It holds the lease.
+    /// This process holds the lease.
     Held(Held),
-    /// Another replica holds it; it has been told that we wait.
+    /// Another replica holds it, and knows that this one waits.
     Busy,
-    /// There is no lease to be had (no Redis, or it is away and `database` is the
-    /// fallback): go by the row lock.
+    /// No lease can be had (no Redis, or it is away and `database` is the fallback): use the row lock.
     RowLock,
     /// Redis is away and `refuse` is the fallback.
     Unavailable,
@@ -88,8 +86,8 @@ pub enum LeaseState {
 pub struct Held {
     /// Its fence.
     pub fence: Fence,
-    /// Until when it is safe to begin a write under it, on the monotonic clock, counted
-    /// from before it was asked for; `None`: for as long as the process lives.
+    /// Until when a write may begin under it. It is on the monotonic clock, counted from before the
+    /// lease was asked for. `None`: for as long as the process lives.
     pub until: Option<Instant>,
 }
 
@@ -108,7 +106,7 @@ pub struct View {
     pub holder: Owner,
     /// Under which fence.
     pub fence: Fence,
-    /// How much longer, unless renewed; `None`: for as long as its holder lives.
+    /// How much longer it lasts unless renewed. `None`: for as long as its holder lives.
     pub expires_in: Option<Duration>,
 }
 
@@ -116,6 +114,17 @@ pub struct View {
 #[derive(Debug, thiserror::Error)]
 #[error("the lease service can't be reached")]
 pub struct Unreachable(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// The health of the lease service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Leases are granted.
+    Good,
+    /// There are none by configuration: only the row lock.
+    RowsAlone,
+    /// It is away; its fallback is in force.
+    Away,
+}
 
 impl Health {
     /// The health in a word, for the log.
@@ -127,15 +136,4 @@ impl Health {
             Self::Away => "away",
         }
     }
-}
-
-/// How the lease service does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Leases are granted.
-    Good,
-    /// There is none by configuration: rows alone.
-    RowsAlone,
-    /// It is away; its fallback is in force.
-    Away,
 }

@@ -1,4 +1,4 @@
-//! No leases: PostgreSQL without Redis. Every work order goes by its row lock.
+//! No leases: PostgreSQL without Redis. Every work order uses its row lock.
 
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, ready};
@@ -7,18 +7,18 @@ use tokio::sync::Notify;
 use super::{Ask, Health, Held, Lease, LeaseState, Unreachable, View};
 use crate::domain::ids::{Owner, WorkOrderNumber};
 
-/// Grants nothing: the rows alone order the work.
+/// Grants nothing: only the row locks order the work.
 #[derive(Debug)]
 pub struct RowsAlone {
     owner: Owner,
-    freed: Notify,
+    released: Notify,
 }
 
 impl RowsAlone {
     /// No leases, for this process.
     #[must_use]
     pub fn new(owner: Owner) -> Self {
-        Self { owner, freed: Notify::new() }
+        Self { owner, released: Notify::new() }
     }
 }
 
@@ -43,8 +43,8 @@ impl Lease for RowsAlone {
     async fn lost(&self, _work_order: &WorkOrderNumber) {}
 
     /// Never notified: nothing is ever busy.
-    fn freed(&self) -> &Notify {
-        &self.freed
+    fn released(&self) -> &Notify {
+        &self.released
     }
 
     async fn view(&self, _work_order: &WorkOrderNumber) -> Result<Option<View>, Unreachable> {

@@ -183,7 +183,7 @@ impl Ledger {
     #[must_use]
     pub fn explained(&self, row: &WorkOrder) -> Option<WorkOrder> {
         let mut explained = row.clone();
-        for counter in Counter::ALL {
+        for &counter in Counter::ALL {
             explained.set_quantity(counter, Quantity::new(self.counters[place(counter)].deltas)?);
         }
         explained.seq.0 = self.seq;
@@ -219,7 +219,7 @@ impl Ledger {
             let seq = (row.seq.0 < self.seq).then_some(row.seq.0 + 1);
             drifts.push(of_row(Kind::Seq, None, seq, json!(self.seq), json!(row.seq.0), json!({}), remedy));
         }
-        for counter in Counter::ALL {
+        for &counter in Counter::ALL {
             let sum = &self.counters[place(counter)];
             let quantity = row.quantity(counter).get();
             // Where the chain is broken, a quantity that follows from its last row is

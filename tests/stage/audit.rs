@@ -51,7 +51,7 @@ pub async fn audit(store: &Arc<dyn Store>, number: &WorkOrderNumber, acknowledge
             wrong.push(format!("seq {:?}: after is {}, not before + delta", update.seq, update.after.get()));
         }
     }
-    for counter in Counter::ALL {
+    for &counter in Counter::ALL {
         let sum = at.get(&counter).copied().unwrap_or_default();
         if row.quantity(counter).get() != sum {
             wrong.push(format!("{counter} is {}, its log sums to {sum}", row.quantity(counter).get()));

@@ -233,7 +233,7 @@ pub async fn audit(store: &dyn Store, number: &WorkOrderNumber) {
     let gapless: Vec<Option<Seq>> = (1..=row.seq.0).map(|seq| Some(Seq(seq))).collect();
     assert_eq!(seqs, gapless, "{number}: seq runs from 1 to the row's without gaps");
     assert!(counted.windows(2).all(|pair| pair[0].fence <= pair[1].fence), "{number}: fences don't go back");
-    for counter in Counter::ALL {
+    for &counter in Counter::ALL {
         let mut stands = 0;
         for update in counted.iter().filter(|update| update.counter == counter) {
             assert_eq!(update.before.get(), stands, "{number}: before is the previous after");

@@ -1,146 +1,74 @@
-//! The leased lane: many work orders in one guarded statement, no row held between
-//! round trips.
+//! The leased lane: many work orders in one guarded statement. No row is locked between round trips.
+//!
+//! SQLite has no round trips; they are those to PostgreSQL and Redis.
+//!
+//! | step | statement | round trips | if the process dies here |
+//! | --- | --- | --- | --- |
+//! | 1. take what waits | none | 0 | nothing is written; a retry is counted as new |
+//! | 2. leases: held ones from memory, the others from Redis | `grant.lua` | 0 or 1 (Redis) | as step 1; the leases run out by themselves |
+//! | 3. load what memory does not have | `load` of the store | 0 or 1 | as step 2 |
+//! | 4. ask again for leases that the loaded rows show to be overtaken | `grant.lua` | 0 or 1 (Redis) | as step 2 |
+//! | 5. decide | none: pure | 0 | as step 2 |
+//! | 6. wait for the turn to write; add what has come since | none: memory | 0 | as step 2 |
+//! | 7. write | the guarded write (`write` of the store), one transaction; again with a look-up, if the first one failed because something was there already | 1 or 2 | all is written or nothing; a retry finds its answer in the log, or is counted as new |
+//! | 8. answer | `updates_by_id` of the store, if a refusal has to show the original | 0 or 1 | the count stands; a retry gets the same answer from the log |
+//! | 9. hand over leases that others wait for; return what did not pass | `release.lua` | 0 or 1 (Redis) | as step 8; the leases run out by themselves |
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::task::yield_now;
 
-use super::super::Unsettled;
-use super::super::batch::{self, Decided, LoadRequest, Unverified};
-use super::super::memory::{Generation, Memory, MemoryGuard, SharedMemory};
-use super::super::queue::{Lane, Next, Work};
-use super::{FailureStreak, LaneContext, numbers, requests};
-use crate::domain::decide::{ClaimKey, Facts};
-use crate::domain::ids::{Fence, Owner, RequestId, WorkOrderNumber};
+use super::context::LaneContext;
+use super::draft::{BatchLeases, Draft, Known};
+use super::failures::FailureStreak;
+use super::write_turn::WriteTurn;
+use crate::counting::answer::Unsettled;
+use crate::counting::batch::{self, Decided, LoadRequest, Unverified};
+use crate::counting::memory::{Generation, Memory, MemoryGuard, SharedMemory};
+use crate::counting::queue::{Lane, Next, Work, numbers, requests};
+use crate::domain::decide::Facts;
+use crate::domain::ids::{Fence, Owner, RequestId};
 use crate::domain::request::Ask as Asked;
-use crate::domain::update::Update;
 use crate::domain::work_order::{BarcodePolicy, WorkOrder};
 use crate::lease::{Ask, Health, Held, LeaseState};
 use crate::store::{StoreError, Written};
 
-/// How long a work order stays with the row-locked lane after a write that came too late.
-/// Comparing alone starves the slower writer (pitfall 42), and a rival is at it now.
+/// How long a work order stays with the row-locked lane after another writer was faster. That writer
+/// still works on it, and with stamps alone the slower writer may never get its turn (pitfall 42).
 const AFTER_OVERTAKEN: Duration = Duration::from_millis(200);
 /// How long a work order without a lease stays there before the lease is asked for again.
 const WITHOUT_LEASE: Duration = Duration::from_secs(1);
-/// How often a busy lease is asked for again, where no hint comes.
+/// How often a busy lease is asked for again if no hint comes.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
-/// After so long the holder is taken for dead or deaf: nobody waits out a time to live.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// If a lease is busy for this long, the row lock is used. The holder is probably dead or gets no
+/// hints, and no scan waits until the lease runs out.
+const LONGEST_BUSY: Duration = Duration::from_secs(1);
 
-/// What the leased lanes have in common.
+/// What the leased lanes share.
 #[derive(Clone, Default)]
-pub(in crate::counting) struct Shared {
+pub(in crate::counting) struct LeasedShared {
     memory: SharedMemory,
     turn: Arc<WriteTurn>,
-}
-
-/// Whose turn it is to write. One write at a time: two at once make two small batches of one
-/// large, and every statement has its price.
-#[derive(Default)]
-struct WriteTurn {
-    writing: Mutex<()>,
-    waiting: AtomicUsize,
-}
-
-impl WriteTurn {
-    async fn take(&self) -> MutexGuard<'_, ()> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let turn = self.writing.lock().await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        turn
-    }
-
-    /// Ends a turn. A lane that waits for one sends its write off first, before this one goes
-    /// on with its answers: woken by this task, it would be the next to run on this thread.
-    async fn pass_on(&self, turn: MutexGuard<'_, ()>) {
-        drop(turn);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            yield_now().await;
-        }
-    }
 }
 
 pub(in crate::counting) struct LeasedLane {
     context: LaneContext,
     memory: SharedMemory,
     turn: Arc<WriteTurn>,
-    troubles: FailureStreak,
+    failures: FailureStreak,
     owner: Owner,
 }
 
-/// The leases of a batch.
-type Tenures = HashMap<WorkOrderNumber, Held>;
-
-/// What a batch is decided on.
-struct Known {
-    facts: Facts,
-    unseen: Unverified,
-    generation: Generation,
-}
-
-impl Known {
-    /// Adds what memory knows about a work order and its requests.
-    fn recall(&mut self, memory: &mut Memory, work: &Work, held: Option<&Held>) {
-        let Self { facts, unseen, .. } = self;
-        if let Some(row) = held.and_then(|held| memory.row(&work.number, held.fence)) {
-            facts.work_orders.insert(work.number.clone(), row.clone());
-        }
-        for waiting in &work.waiting {
-            let id = &waiting.request.request_id;
-            let known = memory.update(id);
-            match known {
-                Some(update) => drop(facts.updates.insert(id.clone(), Arc::clone(update))),
-                None => drop(unseen.request_ids.insert(id.clone())),
-            }
-            let Some(key) = ClaimKey::of(&waiting.request) else { continue };
-            match memory.claim(&key) {
-                Some(claim) => {
-                    let original =
-                        memory.update(&claim.request_id).map(|update| (claim.request_id.clone(), Arc::clone(update)));
-                    facts.updates.extend(original);
-                    facts.claims.insert(key, vec![claim.clone()]);
-                }
-                // What is decided already is not decided by its barcode.
-                None if known.is_some() => {}
-                None => drop(unseen.barcodes.insert(key)),
-            }
-        }
-    }
-}
-
-/// A batch that is decided and not yet written.
-struct Draft {
-    work: Vec<Work>,
-    authorities: Tenures,
-    decided: Decided,
-    originals: HashMap<RequestId, Arc<Update>>,
-    generation: Generation,
-}
-
-impl Draft {
-    /// Adds other work orders, decided apart.
-    fn extend(&mut self, other: Self) {
-        self.work.extend(other.work);
-        self.authorities.extend(other.authorities);
-        self.decided.extend(other.decided);
-        self.originals.extend(other.originals);
-    }
-}
-
 impl LeasedLane {
-    pub(in crate::counting) fn new(context: LaneContext, Shared { memory, turn }: Shared) -> Self {
+    pub(in crate::counting) fn new(context: LaneContext, LeasedShared { memory, turn }: LeasedShared) -> Self {
         let owner = context.lease.owner().clone();
-        Self { context, memory, turn, troubles: FailureStreak::default(), owner }
+        Self { context, memory, turn, failures: FailureStreak::default(), owner }
     }
 
     pub(in crate::counting) async fn run(mut self) {
-        while let Some(work) = self.context.mailbox.take(Lane::Leased).await {
+        while let Some(work) = self.context.queues.take(Lane::Leased).await {
             self.step(work).await;
         }
     }
@@ -155,17 +83,17 @@ impl LeasedLane {
             return;
         }
         let written = self.write(&mut draft).await;
-        let Draft { work, authorities, decided, originals, generation } = draft;
+        let Draft { work, leases, decided, originals, generation } = draft;
         let written = match written {
             Some(Ok(written)) => written,
             Some(Err(error)) => return self.after(&error, work).await,
             None => {
                 self.context.lease.settle(&numbers(&work)).await;
-                return work.into_iter().for_each(|work| self.context.mailbox.put_back(work, Next::Leased));
+                return work.into_iter().for_each(|work| self.context.queues.return_work(work, Next::Leased));
             }
         };
-        self.troubles.over();
-        self.learn(&decided, &written, &authorities, generation);
+        self.failures.end();
+        self.learn(&decided, &written, &leases, generation);
 
         let all = numbers(&work);
         let found_out = decided.blocked_by(&written);
@@ -173,54 +101,54 @@ impl LeasedLane {
         let mut left = self.context.answer(settled, originals);
         for work in left.iter_mut().filter(|work| !found_out.contains(&work.number)) {
             self.memory.open().forget(&work.number);
-            work.lost_under = authorities.get(&work.number).map(|held| held.fence);
+            work.lost_under = leases.get(&work.number).map(|held| held.fence);
         }
-        // Before they are in another lane's hands, whose leases these would be.
+        // Before they are returned: another lane may take them then, and would use these leases.
         let mut given_up = self.context.lease.settle(&all);
-        self.context.hand_back(&all, left, |work| match found_out.contains(&work.number) {
-            // It held a repeat or a counted barcode, which memory knows now.
+        self.context.return_batch(&all, left, |work| match found_out.contains(&work.number) {
+            // It has a repeat or a counted barcode, and memory knows that now.
             true => Next::Leased,
             false => Next::RowLocked { stay: AFTER_OVERTAKEN },
         });
         if (&mut given_up).now_or_never().is_none() {
-            self.context.mailbox.call();
+            self.context.queues.wake_lanes();
             given_up.await;
         }
     }
 
-    /// Decides a batch: under leases, on what memory and the store know.
+    /// Decides a batch: under leases, and by what memory and the store know.
     async fn draft(&mut self, work: Vec<Work>) -> Result<Draft, (StoreError, Vec<Work>)> {
         let work = self.context.without_quarantined(work);
-        let mut authorities = Tenures::new();
-        let work = self.lease(work, &Facts::default(), &mut authorities).await;
-        let mut known = self.recall(&work, &authorities);
+        let mut leases = BatchLeases::new();
+        let work = self.lease(work, &Facts::default(), &mut leases).await;
+        let mut known = self.recall(&work, &leases);
         if let Err(error) = self.load(&mut known, &work).await {
             return Err((error, work));
         }
-        let work = self.lease_above(work, &known.facts, &mut authorities).await;
-        Ok(self.decide(work, authorities, known))
+        let work = self.lease_above(work, &known.facts, &mut leases).await;
+        Ok(self.decide(work, leases, known))
     }
 
-    /// Adds what has come since, as far as it can be decided from memory alone: a batch that
-    /// waited for its turn is to be no smaller than one that begins now.
+    /// Adds what has come since, as far as memory alone can decide it. So a batch that waited for its
+    /// turn is as large as one that begins now.
     fn top_up(&self, draft: &mut Draft) {
-        let more = self.context.mailbox.take_more(Lane::Leased, requests(&draft.work));
+        let more = self.context.queues.take_more(Lane::Leased, requests(&draft.work));
         if more.is_empty() {
             return;
         }
         let more = self.context.without_quarantined(more);
         let decided: HashSet<&RequestId> = draft.decided.request_ids().collect();
-        let (mut taken, mut rest, mut authorities) = (Vec::with_capacity(more.len()), Vec::new(), Tenures::new());
+        let (mut taken, mut rest, mut leases) = (Vec::with_capacity(more.len()), Vec::new(), BatchLeases::new());
         let (mut memory, mut known) = self.open_memory();
         for work in more {
-            // One statement can't have a request id twice.
+            // One statement can't write a request id twice.
             let again = work.waiting.iter().any(|waiting| decided.contains(&waiting.request.request_id));
             let held =
                 self.context.lease.held(&work.number).filter(|held| !again && is_at_hand(&mut memory, &work, held));
             match held {
                 Some(held) => {
                     known.recall(&mut memory, &work, Some(&held));
-                    authorities.insert(work.number.clone(), held);
+                    leases.insert(work.number.clone(), held);
                     taken.push(work);
                 }
                 None => rest.push(work),
@@ -228,24 +156,23 @@ impl LeasedLane {
         }
         drop(memory);
         if !rest.is_empty() {
-            rest.into_iter().for_each(|work| self.context.mailbox.put_back(work, Next::Leased));
-            self.context.mailbox.call();
+            rest.into_iter().for_each(|work| self.context.queues.return_work(work, Next::Leased));
+            self.context.queues.wake_lanes();
         }
-        draft.extend(self.decide(taken, authorities, known));
+        draft.extend(self.decide(taken, leases, known));
     }
 
-    fn decide(&self, work: Vec<Work>, authorities: Tenures, known: Known) -> Draft {
-        let Known { facts, unseen, generation } = known;
-        let under =
-            authorities.iter().map(|(number, held)| (number.clone(), (held.fence, self.owner.clone()))).collect();
+    fn decide(&self, work: Vec<Work>, leases: BatchLeases, known: Known) -> Draft {
+        let Known { facts, unverified, generation } = known;
+        let under = leases.iter().map(|(number, held)| (number.clone(), (held.fence, self.owner.clone()))).collect();
         let originals = batch::originals(&facts);
-        let decided = batch::judge(facts, &work, &under, unseen);
-        Draft { work, authorities, decided, originals, generation }
+        let decided = batch::judge(facts, &work, &under, unverified);
+        Draft { work, leases, decided, originals, generation }
     }
 
-    /// The work whose lease is held; the rest goes its own way. A lease that `facts`
-    /// show to be overtaken is asked for anew.
-    async fn lease(&mut self, work: Vec<Work>, facts: &Facts, authorities: &mut Tenures) -> Vec<Work> {
+    /// Returns the work whose lease is held; the rest is returned to the queues or answered. A lease that
+    /// `facts` show to be overtaken is asked for again.
+    async fn lease(&mut self, work: Vec<Work>, facts: &Facts, leases: &mut BatchLeases) -> Vec<Work> {
         let asks: Vec<Ask> = work
             .iter()
             .map(|work| Ask {
@@ -254,23 +181,23 @@ impl LeasedLane {
             })
             .collect();
         let asked = Instant::now();
-        let standings = match asks.is_empty() {
+        let states = match asks.is_empty() {
             true => Vec::new(),
             false => self.context.lease.ensure(&asks).await,
         };
         let all = work.len();
         let mut leased = Vec::with_capacity(all);
-        for (mut work, standing) in work.into_iter().zip(standings) {
-            match standing {
+        for (mut work, state) in work.into_iter().zip(states) {
+            match state {
                 LeaseState::Held(held) => {
-                    authorities.insert(work.number.clone(), held);
+                    leases.insert(work.number.clone(), held);
                     work.busy_since = None;
                     leased.push(work);
                 }
                 LeaseState::Busy => {
                     let since = *work.busy_since.get_or_insert_with(Instant::now);
-                    match since.elapsed() < PATIENCE {
-                        true => self.context.mailbox.put_back(work, Next::Parked { asked, pause: ASK_AGAIN }),
+                    match since.elapsed() < LONGEST_BUSY {
+                        true => self.context.queues.return_work(work, Next::Parked { asked, pause: ASK_AGAIN }),
                         false => self.send_to_row_lock(work, WITHOUT_LEASE),
                     }
                 }
@@ -284,70 +211,70 @@ impl LeasedLane {
             }
         }
         if leased.len() < all {
-            self.context.mailbox.call();
+            self.context.queues.wake_lanes();
         }
         leased
     }
 
-    /// Asks anew for the leases that the loaded rows show to be overtaken, with the row's
-    /// fence as the floor: a wiped Redis grants numbers that the database has seen.
-    async fn lease_above(&mut self, work: Vec<Work>, facts: &Facts, authorities: &mut Tenures) -> Vec<Work> {
+    /// Asks again for the leases that the loaded rows show to be overtaken, with the row's fence as the
+    /// floor. A Redis that lost its data grants fences that the database has already seen.
+    async fn lease_above(&mut self, work: Vec<Work>, facts: &Facts, leases: &mut BatchLeases) -> Vec<Work> {
         let overtaken = |work: &Work| {
-            let (row, held) = (facts.work_orders.get(&work.number), authorities.get(&work.number));
+            let (row, held) = (facts.work_orders.get(&work.number), leases.get(&work.number));
             row.zip(held).is_some_and(|(row, held)| {
                 row.fence > held.fence || row.fence == held.fence && row.fence_owner.as_ref() != Some(&self.owner)
             })
         };
         let (late, mut work): (Vec<_>, Vec<_>) = work.into_iter().partition(overtaken);
         if !late.is_empty() {
-            work.extend(self.lease(late, facts, authorities).await);
+            work.extend(self.lease(late, facts, leases).await);
         }
         work
     }
 
-    /// What memory knows about a batch, and what nobody has looked up.
-    fn recall(&self, work: &[Work], authorities: &Tenures) -> Known {
+    /// What memory knows about a batch, and what no load has looked up.
+    fn recall(&self, work: &[Work], leases: &BatchLeases) -> Known {
         let (mut memory, mut known) = self.open_memory();
         for work in work {
-            known.recall(&mut memory, work, authorities.get(&work.number));
+            known.recall(&mut memory, work, leases.get(&work.number));
         }
         known
     }
 
-    /// Memory, without what a new connection has made worthless, and nothing recalled from it
-    /// yet. While it is open nobody drops what it was just seen to hold.
+    /// Memory, and nothing recalled from it yet. If the connection is new, memory is empty. While the
+    /// guard is held, no other lane drops anything from memory.
     fn open_memory(&self) -> (MemoryGuard<'_>, Known) {
         let mut memory = self.memory.open();
         let generation = memory.see_epoch(self.context.store.epoch());
-        (memory, Known { facts: Facts::default(), unseen: Unverified::default(), generation })
+        (memory, Known { facts: Facts::default(), unverified: Unverified::default(), generation })
     }
 
-    /// Loads what memory does not know and the write can't look up itself: all about a work
-    /// order that is not kept (one that there is not is never told from memory), and the
-    /// barcodes of which more is wanted than whether they stand counted.
+    /// Loads what memory does not know and the write can't look up itself. That is all about a work order
+    /// that is not kept: memory never says that a work order does not exist. And it is the barcodes of
+    /// which more is needed than whether they are counted.
     async fn load(&self, known: &mut Known, work: &[Work]) -> Result<(), StoreError> {
-        let Known { facts, unseen, .. } = known;
-        let mut wish = LoadRequest::default();
+        let Known { facts, unverified, .. } = known;
+        let mut request = LoadRequest::default();
         for work in work {
             let kept = facts.work_orders.get(&work.number);
             if kept.is_none() {
-                wish.work_order(&work.number);
+                request.work_order(&work.number);
             }
             let claims_too = kept.is_none_or(|row| wants_claims(row, work));
             for waiting in &work.waiting {
                 let known = facts.updates.contains_key(&waiting.request.request_id);
                 if !known && (kept.is_none() || claims_too && waiting.request.barcode().is_some()) {
-                    wish.request(waiting);
+                    request.request(waiting);
                 }
             }
         }
-        if wish.is_empty() {
+        if request.is_empty() {
             return Ok(());
         }
-        let wanted = wish.wanted();
+        let wanted = request.wanted();
         let loaded = self.context.timed("load", self.context.store.load(&wanted)).await?;
         self.memory.open().store_answered();
-        unseen.loaded(&wanted);
+        unverified.loaded(&wanted);
         for (key, _) in &wanted.claims {
             facts.claims.remove(key);
         }
@@ -357,7 +284,8 @@ impl LeasedLane {
         Ok(())
     }
 
-    /// Writes what was decided, in turn; `None` where a lease has run out before it could begin.
+    /// Writes what was decided, when it is its turn. `None` if a lease ran out before the write could
+    /// begin.
     async fn write(&self, draft: &mut Draft) -> Option<Result<Written, StoreError>> {
         if draft.decided.batch.changes.is_empty() {
             self.context.note_batch(&draft.work);
@@ -366,8 +294,8 @@ impl LeasedLane {
         let turn = self.turn.take().await;
         self.top_up(draft);
         self.context.note_batch(&draft.work);
-        let Draft { authorities, decided: Decided { batch, .. }, .. } = &*draft;
-        let in_force = |number| authorities.get(number).is_some_and(Held::in_force);
+        let Draft { leases, decided: Decided { batch, .. }, .. } = &*draft;
+        let in_force = |number| leases.get(number).is_some_and(Held::in_force);
         if !batch.changes.iter().all(|change| in_force(&change.row.work_order)) {
             return None;
         }
@@ -379,13 +307,13 @@ impl LeasedLane {
         Some(written)
     }
 
-    fn learn(&self, decided: &Decided, written: &Written, authorities: &Tenures, generation: Generation) {
+    fn learn(&self, decided: &Decided, written: &Written, leases: &BatchLeases, generation: Generation) {
         let mut memory = self.memory.open();
         if !memory.is_still(generation) {
             return;
         }
         for change in decided.batch.changes.iter().filter(|change| written.passed.contains(&change.row.work_order)) {
-            if let Some(held) = authorities.get(&change.row.work_order) {
+            if let Some(held) = leases.get(&change.row.work_order) {
                 memory.keep(change.row.clone(), held.fence);
             }
             for update in &change.updates {
@@ -400,22 +328,22 @@ impl LeasedLane {
         }
     }
 
-    /// Goes on after the store has failed; nothing of the batch is answered yet.
+    /// Returns the work after the store has failed. Nothing of the batch is answered yet.
     async fn after(&mut self, error: &StoreError, work: Vec<Work>) {
         self.context.lease.settle(&numbers(&work)).await;
         match error {
             StoreError::Broken(_) => {
                 self.memory.open().clear();
-                self.troubles.pause_after(error).await;
+                self.failures.pause_after(error).await;
                 for work in work {
-                    self.context.mailbox.put_back(work, Next::Leased);
+                    self.context.queues.return_work(work, Next::Leased);
                 }
             }
-            // The row-locked lane looks everything up, and finds the culprit by halving: a request
-            // that is refused, or a row that is held elsewhere and would hold all others up here.
+            // The row-locked lane looks everything up, and finds the cause by halving: a request that is
+            // refused, or a row that is locked elsewhere and would delay all others here.
             StoreError::TryAgain(_) | StoreError::Taken(_) | StoreError::BehindLog(_) | StoreError::Refused(_) => {
                 if matches!(error, StoreError::TryAgain(_)) {
-                    self.troubles.pause_after(error).await;
+                    self.failures.pause_after(error).await;
                 }
                 for work in work {
                     self.send_to_row_lock(work, AFTER_OVERTAKEN);
@@ -427,17 +355,17 @@ impl LeasedLane {
     fn send_to_row_lock(&mut self, mut work: Work, stay: Duration) {
         self.memory.open().forget(&work.number);
         work.busy_since = None;
-        self.context.mailbox.put_back(work, Next::RowLocked { stay });
+        self.context.queues.return_work(work, Next::RowLocked { stay });
     }
 }
 
-/// Whether memory has all that has to be loaded about a work order's requests.
+/// Whether memory has all that would have to be loaded about a work order's requests.
 fn is_at_hand(memory: &mut Memory, work: &Work, held: &Held) -> bool {
     memory.row(&work.number, held.fence).is_some_and(|row| !wants_claims(row, work))
 }
 
-/// Whether more is wanted of the barcodes in `work` than that they stand counted or not, which
-/// the guarded write finds out itself.
+/// Whether more is needed of the barcodes in `work` than whether they are counted. The guarded write
+/// finds out the latter itself.
 fn wants_claims(row: &WorkOrder, work: &Work) -> bool {
     row.plan.barcode_policy != BarcodePolicy::Once
         || work.waiting.iter().any(|waiting| matches!(waiting.request.ask, Asked::Unbind { .. }))

@@ -1,10 +1,24 @@
-//! The row-locked lane: locks the rows, then looks, decides and writes, in one
-//! transaction.
+//! The row-locked lane: locks the rows, then loads, decides and writes, in one transaction.
 //!
-//! Slower, and never overtaken. Work orders come here without a lease, after a write that
-//! came too late, and when something in a batch upset the store: then the batch is halved
-//! until the culprit stands alone, and the rest counts. So it is where a row is held elsewhere
-//! for longer than is waited for it.
+//! It is slower than the leased lane, but no other writer can overtake it. Work orders come here if
+//! they have no lease, if another writer was faster, or if the store refused a batch. In the last case
+//! the batch is halved until the refused request is alone, and the rest is counted. The same is done if
+//! a row is locked elsewhere for too long.
+//!
+//! Steps 2 to 5 are one transaction (`write_locked` of the store). SQLite
+//! has no round trips.
+//!
+//! | step | statement | round trips (PostgreSQL) | if the process dies here |
+//! | --- | --- | --- | --- |
+//! | 1. take what waits | none | 0 | nothing is written; a retry is counted as new |
+//! | 2. lock the rows, in the order of their numbers | `begin`, `select … for no key update` | 2 | the server rolls back and unlocks the rows when it notices |
+//! | 3. load request ids and claims | as `load` of the store | 1 | as step 2 |
+//! | 4. decide and write | the guarded write, without a look-up | 1 | as step 2 |
+//! | 5. commit | `commit` | 1 | all is written or nothing; a retry finds its answer in the log, or is counted as new |
+//! | 6. drop leases that proved overtaken | none: memory | 0 | the leases run out by themselves |
+//! | 7. answer, and return what is left | `updates_by_id` of the store, if a refusal has to show the original | 0 or 1 | the count stands; a retry gets the same answer from the log |
+//!
+//! If step 2 to 5 fails for a batch of several requests, both halves begin again at step 2.
 
 use std::collections::{HashMap, HashSet};
 use std::mem::take;
@@ -14,40 +28,41 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tracing::error;
 
-use super::super::batch::{self, LoadRequest, Unverified};
-use super::super::queue::{Lane, Next, Waiting, Work};
-use super::super::{Answer, Unsettled};
-use super::{FailureStreak, LaneContext, numbers};
+use super::context::LaneContext;
+use super::failures::FailureStreak;
+use crate::counting::answer::{Answer, Unsettled};
+use crate::counting::batch::{self, LoadRequest, Unverified};
+use crate::counting::queue::{Lane, Next, WaitingRequest, Work, numbers};
 use crate::domain::decide::Facts;
 use crate::domain::ids::WorkOrderNumber;
 use crate::store::StoreError;
 use crate::telemetry::causes;
 
 /// How long a work order stays in this lane after a try that failed.
-const AFTER_TROUBLE: Duration = Duration::from_millis(200);
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
-/// How long a batch is halved for a row that can't be locked. If it takes longer it is not one
-/// row: the database as a whole does not answer.
-const SEEKING: Duration = Duration::from_secs(5);
-/// When what is not tried by then is handed back as it is: all that waits has its time limit.
+/// How long a batch is halved for a row that can't be locked. If it takes longer, it is not one row:
+/// the database as a whole does not answer.
+const HALVING_LIMIT: Duration = Duration::from_secs(5);
+/// What is not tried by then is returned untried: all that waits has its time limit.
 const LONGEST_STEP: Duration = Duration::from_secs(8);
 
 pub(in crate::counting) struct RowLockedLane {
     context: LaneContext,
-    troubles: FailureStreak,
+    failures: FailureStreak,
     /// When this batch began.
     begun: Instant,
-    /// Work orders that could not be locked, each by itself, the last time.
+    /// Work orders that could not be locked in the last step, not even alone.
     stuck: HashSet<WorkOrderNumber>,
 }
 
 impl RowLockedLane {
     pub(in crate::counting) fn new(context: LaneContext) -> Self {
-        Self { context, troubles: FailureStreak::default(), begun: Instant::now(), stuck: HashSet::new() }
+        Self { context, failures: FailureStreak::default(), begun: Instant::now(), stuck: HashSet::new() }
     }
 
     pub(in crate::counting) async fn run(mut self) {
-        while let Some(work) = self.context.mailbox.take(Lane::RowLocked).await {
+        while let Some(work) = self.context.queues.take(Lane::RowLocked).await {
             self.step(work).await;
         }
     }
@@ -61,12 +76,12 @@ impl RowLockedLane {
         self.context.note_batch(&work);
         let all = numbers(&work);
         self.begun = Instant::now();
-        // Whoever was stuck is waited for when the others are done, and by itself.
+        // What was stuck is tried after the others, each work order alone.
         let before = take(&mut self.stuck);
         let (stuck, free): (Vec<_>, Vec<_>) = work.into_iter().partition(|work| before.contains(&work.number));
         let mut left = self.settle(free).await;
         for work in stuck {
-            match self.begun.elapsed() < SEEKING {
+            match self.begun.elapsed() < HALVING_LIMIT {
                 true => left.extend(self.settle(vec![work]).await),
                 false => {
                     self.stuck.insert(work.number.clone());
@@ -74,10 +89,10 @@ impl RowLockedLane {
                 }
             }
         }
-        self.context.hand_back(&all, left, |_| Next::RowLocked { stay: AFTER_TROUBLE });
+        self.context.return_batch(&all, left, |_| Next::RowLocked { stay: AFTER_FAILURE });
     }
 
-    /// Settles work, in halves where the store refuses it whole; gives what is left to do.
+    /// Settles work, in halves if the store refuses it whole. Returns what is left to do.
     fn settle(&mut self, work: Vec<Work>) -> BoxFuture<'_, Vec<Work>> {
         async move {
             let work = without_stopped(work);
@@ -86,21 +101,21 @@ impl RowLockedLane {
             }
             match self.try_whole(&work).await {
                 Ok((decided, passed)) => {
-                    self.troubles.over();
+                    self.failures.end();
                     let settled = batch::settle(work, decided, &passed);
                     self.context.answer(settled, HashMap::new())
                 }
                 Err(error @ StoreError::TryAgain(_)) => {
-                    self.troubles.pause_after(&error).await;
+                    self.failures.pause_after(&error).await;
                     match work.as_slice() {
                         [alone] => drop(self.stuck.insert(alone.number.clone())),
-                        _ if self.begun.elapsed() < SEEKING => return self.settle_halves(work, &error).await,
+                        _ if self.begun.elapsed() < HALVING_LIMIT => return self.settle_halves(work, &error).await,
                         _ => {}
                     }
                     work
                 }
                 Err(error @ (StoreError::Taken(_) | StoreError::Broken(_))) => {
-                    self.troubles.pause_after(&error).await;
+                    self.failures.pause_after(&error).await;
                     work
                 }
                 Err(error @ (StoreError::BehindLog(_) | StoreError::Refused(_))) => {
@@ -148,7 +163,7 @@ impl RowLockedLane {
             return Vec::new();
         }
         if alone.waiting.len() > 1 {
-            // In order: the second half waits until the first is settled.
+            // In order: the second half waits until the first half is settled.
             let second = alone.waiting.split_off(alone.waiting.len() / 2);
             let number = alone.number.clone();
             let mut left = self.settle(vec![alone]).await;
@@ -170,12 +185,13 @@ impl RowLockedLane {
     }
 }
 
-/// Answers requests after an earlier item of theirs was left unsettled, which a half of the
-/// same batch may have done; gives the rest.
+/// Answers requests of which an earlier item was left unsettled, perhaps by the other half of the same
+/// batch. Returns the rest.
 fn without_stopped(work: Vec<Work>) -> Vec<Work> {
     let mut rest = Vec::with_capacity(work.len());
     for mut work in work {
-        let (stopped, waiting): (Vec<_>, Vec<_>) = work.waiting.into_iter().partition(Waiting::after_a_break);
+        let (stopped, waiting): (Vec<_>, Vec<_>) =
+            work.waiting.into_iter().partition(WaitingRequest::follows_unsettled);
         for waiting in stopped {
             waiting.answer(Answer::Unsettled(Unsettled::EarlierItemPending));
         }
@@ -187,8 +203,8 @@ fn without_stopped(work: Vec<Work>) -> Vec<Work> {
     rest
 }
 
-/// Tells writes that were overtaken from those that were fenced off, now that the row
-/// is there to see; gives the work orders whose lease is overtaken.
+/// Counts which writes were overtaken and which were fenced off: the loaded row shows it. Returns the
+/// work orders whose lease is overtaken.
 fn note_lost(context: &LaneContext, work: &[Work], facts: &Facts) -> Vec<WorkOrderNumber> {
     let mut lost = Vec::new();
     for work in work {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Notify, oneshot};
 
-use crate::counting::{Answer, Counter, Unsettled};
+use crate::counting::{Answer, ScanIntake, Unsettled};
 use crate::domain::decide::{Arrival, Claim, ClaimKey, Facts, Verdict, WorkOrderChange, decide};
 use crate::domain::ids::{Fence, Owner, Principal, RequestId, WorkOrderNumber};
 use crate::domain::request::Request;
@@ -162,7 +162,7 @@ impl State {
     }
 }
 
-impl Counter for Shop {
+impl ScanIntake for Shop {
     fn submit(&self, requests: Vec<Request>, principal: &Principal) -> Vec<oneshot::Receiver<Answer>> {
         let receivers = self.with(|state| {
             let mood = state.mood;
@@ -338,7 +338,7 @@ impl Lease for Shop {
 
     async fn lost(&self, _: &WorkOrderNumber) {}
 
-    fn freed(&self) -> &Notify {
+    fn released(&self) -> &Notify {
         &self.freed
     }
 

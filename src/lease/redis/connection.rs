@@ -1,12 +1,10 @@
-//! The connection to Redis, whichever kind it is: bounded calls, connected anew when broken.
+//! The connection to Redis, of every kind: calls are bounded, and a broken connection is replaced.
 //!
-//! Not the driver's `ConnectionManager`: that one keeps a connection on which calls time
-//! out, and a partition that drops packets without a word would then last as long as TCP
-//! is patient. Here a connection that fails or falls silent is dropped, whatever the kind,
-//! and with Sentinel the master is looked up anew.
+//! Not the driver's `ConnectionManager`: it keeps a connection on which calls time out. If the
+//! network drops packets, such a connection would last until TCP gives up. Here a connection that
+//! fails or does not answer is dropped, whatever the kind. With Sentinel the master is looked up again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ::redis::aio::{MultiplexedConnection, PubSub};
 use ::redis::cluster_async::ClusterConnection;
@@ -16,37 +14,30 @@ use futures_util::future::{BoxFuture, Shared, join_all};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::endpoint::Endpoint;
+use super::limits::{CALL_LIMIT, CONNECT_LIMIT};
 use crate::domain::ids::WorkOrderNumber;
 
-/// A call takes no longer, connecting and one retry included: above the worst of a healthy
-/// Redis (a slow `fork` or `fsync`), far below any lease time.
-pub const CALL_LIMIT: Duration = Duration::from_millis(150);
-
-/// Connecting goes on in the background of several calls, so it may take longer: TLS, a
-/// look-up by Sentinel, the map of a cluster, one lost SYN.
-pub const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-
-/// Work orders per script on one node: Redis does nothing else meanwhile (some 2 ms).
+/// Work orders per script on one node. Redis does nothing else meanwhile (some 2 ms).
 const CHUNK: usize = 250;
 
-/// A way to Redis that mends itself.
-pub struct Wire {
-    place: Endpoint,
-    link: Mutex<Link>,
+/// A connection to Redis that is replaced when it breaks.
+pub struct RedisConnection {
+    endpoint: Endpoint,
+    current: Mutex<Current>,
 }
 
 /// The present connection, or the attempt at one.
 #[derive(Default)]
-struct Link {
-    /// Tells a connection from the one after it.
+struct Current {
+    /// Distinguishes a connection from the one after it.
     number: u64,
     connecting: Option<Connecting>,
 }
 
-/// Callers that give up waiting leave it for the next.
+/// A caller that stops waiting leaves the attempt to the next caller.
 type Connecting = Shared<BoxFuture<'static, Result<Connection, Arc<Failure>>>>;
 
-/// Why Redis did not do it.
+/// Why a call to Redis failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// No answer within the time limit.
@@ -75,27 +66,27 @@ impl Script {
 /// One work order's part of a script: its number and its own arguments.
 pub type Part = (WorkOrderNumber, Vec<String>);
 
-/// What a script answered for each work order (`None`: nothing), and why it did not for all.
+/// What a script answered for each work order (`None`: nothing), and why some got no answer.
 pub struct Outcome {
     /// In the order of the parts.
     pub answers: Vec<Option<Vec<String>>>,
-    /// The last failure, where there was one.
+    /// The last failure, if there was one.
     pub failure: Option<Arc<Failure>>,
 }
 
-impl Wire {
-    /// A way to this place; connects at the first call.
+impl RedisConnection {
+    /// A connection to this endpoint. It connects at the first call.
     #[must_use]
-    pub fn new(place: Endpoint) -> Self {
-        Self { place, link: Mutex::default() }
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, current: Mutex::default() }
     }
 
-    /// Runs a script over these work orders, within [`CALL_LIMIT`]: in few calls on one node,
-    /// one for each work order on a cluster, all on their way at once. What a broken
-    /// connection has left undone is tried once more on a new one.
+    /// Runs a script over these work orders, within [`CALL_LIMIT`]. One node gets few calls, a
+    /// cluster gets one for each work order; all are sent at once. What a broken connection has left
+    /// undone is retried once on a new one.
     pub async fn run(&self, script: &Script, shared: &[String], parts: &[Part]) -> Outcome {
         let deadline = Instant::now() + CALL_LIMIT;
-        let size = if let Endpoint::Cluster(..) = self.place { 1 } else { CHUNK };
+        let size = if let Endpoint::Cluster(..) = self.endpoint { 1 } else { CHUNK };
         let mut outcome = Outcome { answers: vec![None; parts.len()], failure: None };
         let mut undone: Vec<usize> = (0..parts.len()).step_by(size).collect();
         for _try in 0..2 {
@@ -117,8 +108,8 @@ impl Wire {
             for (start, result) in join_all(calls).await {
                 match result {
                     Ok(Ok(answers)) => {
-                        for (place, answer) in outcome.answers[start..].iter_mut().zip(answers) {
-                            *place = Some(answer);
+                        for (slot, answer) in outcome.answers[start..].iter_mut().zip(answers) {
+                            *slot = Some(answer);
                         }
                     }
                     Ok(Err(error)) => {
@@ -134,7 +125,7 @@ impl Wire {
             if outcome.failure.is_none() {
                 break;
             }
-            self.drop_link(number);
+            self.drop_connection(number);
             if silent {
                 break;
             }
@@ -142,11 +133,11 @@ impl Wire {
         outcome
     }
 
-    /// Asks a node for what leases need of it, by a script on parts of the caller's own: in one
-    /// call on one node; on a cluster first for a sign of life, of every master, since the parts
-    /// need not lie on all of them.
+    /// Checks that Redis does what leases need, by a script on parts of the caller's own. One node
+    /// gets one call. A cluster is pinged first, at every master, since the parts need not lie on all
+    /// of them.
     pub async fn probe(&self, script: &Script, shared: &[String], parts: &[Part]) -> Result<(), Arc<Failure>> {
-        let parts = match self.place {
+        let parts = match self.endpoint {
             Endpoint::Cluster(..) => {
                 self.ping().await?;
                 parts
@@ -164,31 +155,31 @@ impl Wire {
             Err(_elapsed) => Err(Arc::new(Failure::TooLate)),
         };
         if result.is_err() {
-            self.drop_link(number);
+            self.drop_connection(number);
         }
         result
     }
 
-    /// A connection of its own that hears `channel`.
+    /// A separate connection that is subscribed to `channel`.
     pub async fn subscribe(&self, channel: &str) -> Result<PubSub, Failure> {
         timeout(CONNECT_LIMIT, async {
-            let mut pubsub = match &self.place {
+            let mut pubsub = match &self.endpoint {
                 Endpoint::Single(client) => client.get_async_pubsub().await?,
                 Endpoint::Sentinel(client) => {
                     let client = client.lock().await.async_get_client().await?;
                     client.get_async_pubsub().await?
                 }
                 Endpoint::Cluster(_, nodes) => {
-                    let mut heard = Err((ErrorKind::Io, "no node").into());
+                    let mut connected = Err((ErrorKind::Io, "no node").into());
                     for node in nodes {
-                        heard = timeout(CONNECT_LIMIT / 4, node.get_async_pubsub())
+                        connected = timeout(CONNECT_LIMIT / 4, node.get_async_pubsub())
                             .await
                             .unwrap_or_else(|_elapsed| Err((ErrorKind::Io, "connecting took too long").into()));
-                        if heard.is_ok() {
+                        if connected.is_ok() {
                             break;
                         }
                     }
-                    heard?
+                    connected?
                 }
             };
             pubsub.subscribe(channel).await?;
@@ -200,32 +191,32 @@ impl Wire {
 
     async fn connection(&self, deadline: Instant) -> Result<(u64, Connection), Arc<Failure>> {
         let (number, connecting) = {
-            let mut link = self.link();
-            if link.connecting.is_none() {
-                link.number += 1;
-                link.connecting = Some(connect(&self.place));
+            let mut current = self.current();
+            if current.connecting.is_none() {
+                current.number += 1;
+                current.connecting = Some(connect(&self.endpoint));
             }
-            (link.number, link.connecting.clone().expect("it was made just above"))
+            (current.number, current.connecting.clone().expect("it was made just above"))
         };
         match timeout_at(deadline, connecting).await {
             Ok(Ok(connection)) => Ok((number, connection)),
             Ok(Err(failure)) => {
-                self.drop_link(number);
+                self.drop_connection(number);
                 Err(failure)
             }
             Err(_elapsed) => Err(Arc::new(Failure::TooLate)),
         }
     }
 
-    fn drop_link(&self, number: u64) {
-        let mut link = self.link();
-        if link.number == number {
-            link.connecting = None;
+    fn drop_connection(&self, number: u64) {
+        let mut current = self.current();
+        if current.number == number {
+            current.connecting = None;
         }
     }
 
-    fn link(&self) -> MutexGuard<'_, Link> {
-        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -245,10 +236,10 @@ impl Connection {
     }
 }
 
-fn connect(place: &Endpoint) -> Connecting {
+fn connect(endpoint: &Endpoint) -> Connecting {
     let config =
         AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_LIMIT)).set_response_timeout(Some(CALL_LIMIT));
-    let connecting: BoxFuture<'static, RedisResult<Connection>> = match place {
+    let connecting: BoxFuture<'static, RedisResult<Connection>> = match endpoint {
         Endpoint::Single(client) => {
             let client = client.clone();
             async move { client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Node) }
@@ -277,7 +268,7 @@ fn connect(place: &Endpoint) -> Connecting {
     .shared()
 }
 
-/// Runs a script by its hash, or by its text where Redis does not know it (any more).
+/// Runs a script by its hash, or by its text if Redis does not know the hash (any more).
 async fn eval(
     connection: Connection,
     script: &Script,

@@ -1,4 +1,4 @@
-//! Where Redis is: what a URL says.
+//! Where Redis is: reads its URL.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use ::redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerTyp
 use ::redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, TlsMode};
 use tokio::sync::Mutex;
 
-use super::connection::{CALL_LIMIT, CONNECT_LIMIT};
+use super::limits::{CALL_LIMIT, CONNECT_LIMIT};
 
 /// Redis as named by its URL.
 ///
@@ -43,7 +43,7 @@ pub enum BadUrl {
     /// A cluster has no numbered databases.
     #[error("redis+cluster:// takes no path: a cluster has no numbered databases")]
     PathOnCluster,
-    /// The driver refuses it.
+    /// The Redis driver refuses it.
     #[error("not a usable Redis URL")]
     Refused(#[source] ::redis::RedisError),
 }
@@ -55,7 +55,7 @@ impl Endpoint {
     /// Reads a URL; connects to nothing.
     ///
     /// # Errors
-    /// Where it names no Redis.
+    /// If it names no Redis.
     pub fn parse(url: &str) -> Result<Self, BadUrl> {
         let (scheme, rest) = url.trim().split_once("://").ok_or(BadUrl::Form)?;
         match scheme {
@@ -111,7 +111,7 @@ impl Endpoint {
     }
 }
 
-/// A URL with several hosts, which no ordinary URL has.
+/// A URL with several hosts. An ordinary URL has one.
 struct Parts<'a> {
     /// With the `@`, or empty.
     credentials: &'a str,

@@ -1,9 +1,9 @@
-//! The hearer of hints: another replica asks, or has handed over to us.
+//! The receiver of hints: another replica asks for a lease, or has handed one over to this process.
 //!
-//! Each process has its own channel, `scanfence:hints:<owner>`; messages are `asked <work
-//! order>` and `freed <work order>`. A lost hint costs some tens of milliseconds: grants and
-//! renewals say too whether somebody waits, and the keeper has busy work orders asked for
-//! again.
+//! Each process has its own channel, `scanfence:hints:<owner>`. The messages are `asked <work
+//! order>` and `freed <work order>`. A lost hint costs some tens of milliseconds: the answers of
+//! grants and renewals also say whether another replica waits, and the keeper has busy work orders
+//! asked for again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,41 +13,41 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Core;
+use super::leases::Leases;
 use crate::domain::ids::WorkOrderNumber;
 
-/// How long to wait before subscribing again: often enough for a hint's worth.
+/// How long to wait before subscribing again. More often is not worth it: hints only save time.
 const SUBSCRIBE_AGAIN: Duration = Duration::from_millis(500);
 
-/// How often the connection is asked for a sign of life, and how long it may take: a
-/// connection cut without a word is silent, as is one without hints.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+/// How often the connection is pinged, and how long the answer may take. Without it, a broken
+/// connection looks like one without hints.
+const PING_EVERY: Duration = Duration::from_secs(2);
 
-/// Hears hints until told to stop.
-pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
-    stop.run_until_cancelled_owned(hear(core)).await;
+/// Receives hints until told to stop.
+pub(super) async fn run(leases: Arc<Leases>, stop: CancellationToken) {
+    stop.run_until_cancelled_owned(receive(leases)).await;
 }
 
-async fn hear(core: Arc<Core>) {
-    let channel = format!("scanfence:hints:{}", core.owner);
-    let mut told = false;
+async fn receive(leases: Arc<Leases>) {
+    let channel = format!("scanfence:hints:{}", leases.owner);
+    let mut warned = false;
     loop {
-        match core.wire.subscribe(&channel).await {
+        match leases.connection.subscribe(&channel).await {
             Ok(pubsub) => {
-                if std::mem::take(&mut told) {
-                    info!("hints of other replicas are heard again");
+                if std::mem::take(&mut warned) {
+                    info!("hints of other replicas are received again");
                 }
                 let (mut sink, mut hints) = pubsub.split();
-                let mut signs = interval(SIGN_OF_LIFE);
-                signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                let mut pings = interval(PING_EVERY);
+                pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     tokio::select! {
                         hint = hints.next() => match hint {
-                            Some(hint) => core.heed(&hint.get_payload::<String>().unwrap_or_default()),
+                            Some(hint) => leases.handle_hint(&hint.get_payload::<String>().unwrap_or_default()),
                             None => break,
                         },
-                        _ = signs.tick() => {
-                            if !matches!(timeout(SIGN_OF_LIFE, sink.ping::<::redis::Value>()).await, Ok(Ok(_))) {
+                        _ = pings.tick() => {
+                            if !matches!(timeout(PING_EVERY, sink.ping::<::redis::Value>()).await, Ok(Ok(_))) {
                                 break;
                             }
                         }
@@ -55,8 +55,8 @@ async fn hear(core: Arc<Core>) {
                 }
             }
             Err(error) => {
-                if !std::mem::replace(&mut told, true) {
-                    warn!(%error, "hints of other replicas are not heard: turns may take longer");
+                if !std::mem::replace(&mut warned, true) {
+                    warn!(%error, "hints of other replicas are not received: handing leases over may take longer");
                 }
             }
         }
@@ -64,20 +64,20 @@ async fn hear(core: Arc<Core>) {
     }
 }
 
-impl Core {
-    fn heed(&self, hint: &str) {
+impl Leases {
+    fn handle_hint(&self, hint: &str) {
         let Some((word, work_order)) = hint.split_once(' ') else { return };
         let Ok(work_order) = WorkOrderNumber::parse(work_order) else { return };
         match word {
             "asked" => {
-                let idle = self.table().hear_asked(work_order, Instant::now());
+                let idle = self.table().note_asked(work_order, Instant::now());
                 if idle {
                     self.wake.notify_one();
                 }
             }
             "freed" => {
-                self.table().hear_freed(work_order, Instant::now());
-                self.freed.notify_one();
+                self.table().note_released(work_order, Instant::now());
+                self.released.notify_one();
             }
             _ => {}
         }

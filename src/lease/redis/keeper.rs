@@ -1,4 +1,19 @@
-//! The keeper: renews what is in use, releases what is not, and probes a Redis that was away.
+//! The keeper: renews leases in use, releases the others, and probes Redis.
+//!
+//! One pass comes every 50 ms, or when a hint wakes the keeper. The calls of steps 3 to 5 are sent
+//! at the same time. Redis runs each script as a whole, and each script compares owner and fence.
+//! A round trip carries 250 leases; a cluster gets one call for each lease, all at once.
+//!
+//! | step | statement | round trips | if the process dies here |
+//! | --- | --- | --- | --- |
+//! | 1. probe, once a second | `grant.lua` on names of its own (on a cluster `PING` first) | 1 (cluster 2) | Redis drops what the probe wrote after 5 ms |
+//! | 2. look what is due ([`LeaseTable::due`](super::held::LeaseTable::due)) | none: memory | 0 | Redis still has every lease, until its time is over |
+//! | 3. renew after a third of the lease time | `renew.lua` | 1 | renewed or not, the lease runs out by itself; then another replica gets a higher fence |
+//! | 4. release what is idle, asked for, held for longest or ran out | `release.lua` | 1 | as step 3, or another replica has it already |
+//! | 5. look up grants without an answer | `view.lua` | 1 | a grant that nobody uses runs out by itself |
+//!
+//! A renewal or release is of no effect for a lease that another replica got meanwhile. The count
+//! never depends on a lease: the guarded write checks the fence in its own transaction.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,26 +23,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Failure, Part};
 use super::held::Name;
-use super::{Core, View, millis};
+use super::leases::Leases;
+use super::scripts::{millis, read_view};
 use crate::domain::ids::WorkOrderNumber;
 
-/// How often the keeper looks: half the time of a reservation, so that one whose hint was
-/// lost is still found, and often enough for the shortest lease time.
+/// How often the keeper looks what is due: half the time of a reservation, so that a reservation
+/// whose hint was lost is still found. That is often enough for the shortest lease time, too.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How often the keeper asks for a sign of life: a Redis that goes away while nobody scans
-/// is noticed, and the breaker opened, before the next scan pays for it.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// How often the keeper probes a Redis that is not away. So the breaker opens before the next scan
+/// if Redis goes away while nobody scans.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// How long Redis keeps what a probe has written: until the script that wrote it has ended.
+/// How long Redis keeps what a probe has written: the script that wrote it must have ended.
 const PROBE_KEPT: Duration = Duration::from_millis(5);
 
-/// So many leases a cluster is probed with. Slots are as good as drawn by lot: one of three
-/// masters has none of them in one process of two hundred.
+/// With how many leases a cluster is probed. Their slots are as good as random: with three masters,
+/// one of them has none of the 16 in one process of two hundred (3 × (2/3)^16 = 0.5 %).
 const PROBES: usize = 16;
 
 /// Keeps the leases until told to stop.
-pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
+pub(super) async fn run(leases: Arc<Leases>, stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut probed = None;
@@ -35,35 +51,35 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
-            () = core.wake.notified() => {}
+            () = leases.wake.notified() => {}
         }
-        core.keep(&mut probed).await;
+        leases.keep(&mut probed).await;
     }
 }
 
-impl Core {
-    /// One look at everything that is due.
+impl Leases {
+    /// Does once everything that is due.
     async fn keep(&self, probed: &mut Option<Instant>) {
         let now = Instant::now();
         let probe = self.breaker().probe(now);
-        let quiet = self.breaker().is_closed() && probed.is_none_or(|at| now >= at + SIGN_OF_LIFE);
-        if probe || quiet {
+        let due_while_closed = self.breaker().is_closed() && probed.is_none_or(|at| now >= at + PROBE_EVERY);
+        if probe || due_while_closed {
             *probed = Some(now);
             let granted = self.probe().await;
-            self.judge(now, granted.as_ref().err().map(|failure| &**failure));
+            self.report(now, granted.as_ref().err().map(|failure| &**failure));
         }
         let mut due = self.table().due(Instant::now());
         self.note_lost(due.ran_out.len() as u64, "not renewed in time");
         if due.waiting {
-            self.freed.notify_one();
+            self.released.notify_one();
         }
-        // What ran out may still be there: Redis counts without the margin.
+        // What ran out here may still be held in Redis, which counts without the margin.
         due.release.append(&mut due.ran_out);
-        tokio::join!(self.renew(due.renew), self.release(due.release), self.look_for(due.doubtful));
+        tokio::join!(self.renew(due.renew), self.release(due.release), self.look_for(due.unconfirmed));
     }
 
-    /// Has Redis grant what nobody else asks for. It may answer to a PING and refuse this: when
-    /// it is out of memory, a replica since a failover, or the user may not write.
+    /// Has Redis grant leases that nobody else asks for. Redis may answer a PING and refuse this: if
+    /// it is out of memory, became a replica in a failover, or the user may not write.
     async fn probe(&self) -> Result<(), Arc<Failure>> {
         let name: String = self.owner.as_str().chars().filter(char::is_ascii_alphanumeric).take(32).collect();
         let part = |place| -> Part {
@@ -72,7 +88,7 @@ impl Core {
         };
         let parts: Vec<Part> = (0..PROBES).map(part).collect();
         let shared = [self.owner.to_string(), millis(PROBE_KEPT), millis(PROBE_KEPT)];
-        self.wire.probe(&self.scripts.grant, &shared, &parts).await
+        self.connection.probe(&self.scripts.grant, &shared, &parts).await
     }
 
     async fn renew(&self, names: Vec<(Name, Duration)>) {
@@ -91,8 +107,8 @@ impl Core {
         for ((name, lasts), answer) in names.iter().zip(outcome.answers) {
             match answer.as_deref() {
                 Some([word, waiting]) if word == "renewed" => table.renewed(name, *lasts, waiting != "0", sent, now),
-                Some([word]) if word == "lost" => refused += u64::from(table.refused(name)),
-                // Not answered: tried again while time is left.
+                Some([word]) if word == "lost" => refused += u64::from(table.renewal_refused(name)),
+                // Not answered: retried while time is left.
                 _ => {}
             }
         }
@@ -112,7 +128,7 @@ impl Core {
         let now = Instant::now();
         let mut table = self.table();
         for ((work_order, _), answer) in parts.into_iter().zip(answers) {
-            match answer.map(|answer| View::read(&answer)) {
+            match answer.map(|answer| read_view(&answer)) {
                 Some(Some(view)) if view.holder == self.owner => table.found_ours(work_order, view.fence, now),
                 Some(_) => {}
                 None => table.unanswered(&work_order),
