@@ -5,8 +5,6 @@
 //! ([`elsewhere`]). A block that is none of these fails, and so does a row of the table that no page
 //! has any more. What a page takes for granted from a command on is in [`fixture::SCENES`].
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-
 #[path = "docs/curl.rs"]
 mod curl;
 #[path = "docs/elsewhere.rs"]
@@ -48,7 +46,7 @@ macro_rules! pages {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
             for page in pages::all().iter().filter(|page| page.name() == $name) {
-                walk(page).await;
+                walked(page).await;
             }
         })*
     };
@@ -67,7 +65,7 @@ pages! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_story_goes_as_the_readme_tells_it() {
     for page in pages::all().iter().filter(|page| page.name() == "README") {
-        let Walked { sent, replayed } = walk(page).await;
+        let Walked { sent, replayed } = walked(page).await;
         assert!(sent >= 7, "{}: the story is found: {sent} steps", page.file);
         assert!(replayed, "{}: the story has a retry that gets the same bytes", page.file);
     }
@@ -76,7 +74,7 @@ async fn the_story_goes_as_the_readme_tells_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_every_other_page_do_as_it_says() {
     for page in pages::all().iter().filter(|page| page.name() != "README" && !WALKED.contains(&page.name())) {
-        walk(page).await;
+        walked(page).await;
     }
 }
 
@@ -144,7 +142,7 @@ fn a_page_and_its_translation_have_the_same_commands_and_answers() {
     // What people are told is in their language.
     let blocks = |file: &str| {
         let blocks = Page::read(file).blocks().into_iter();
-        let blocks = blocks.filter(|block| !block.text.starts_with("[Scanfence]"));
+        let blocks = blocks.filter(|block| !block.is_message());
         blocks.map(|block| (block.language, block.text)).collect::<Vec<_>>()
     };
     for page in pages::all().iter().filter(|page| page.is_chinese()) {
@@ -264,6 +262,11 @@ fn the_figures_of_the_benchmark_page_are_those_of_the_run() {
     assert!(figures.len() >= 10, "the figures are found: {figures:?}");
     let missing: Vec<&String> = figures.iter().filter(|figure| !run.contains(&format!("| {figure} |"))).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Walks a page that is right.
+async fn walked(page: &Page) -> Walked {
+    walk(page).await.unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// The first cells, in backticks, of the table that has this one, without its head.
