@@ -31,7 +31,7 @@ use pages::{Page, root};
 use scanfence::config::SETTINGS;
 use scanfence::domain::alarm::Kind;
 use scanfence::telemetry::{CodeLabel, HttpLabels, Metrics, UpdateLabels};
-use stage::service::program;
+use stage::service::{Setup, program};
 use walk::{How, Walked, walk};
 
 /// Pages whose blocks are not yet those of the English page.
@@ -194,6 +194,31 @@ fn the_page_of_alarms_has_every_alarm_and_every_kind_of_channel() {
     for page in pages::all().iter().filter(|page| page.name() == "alarms") {
         assert_eq!(first_cells(page, "`drift`"), alarms, "{}", page.file);
         assert_eq!(first_cells(page, "`dingtalk`"), channels, "{}", page.file);
+    }
+}
+
+#[tokio::test]
+async fn the_table_of_health_has_every_check_of_readyz() {
+    let data = tempfile::tempdir().unwrap();
+    let service = Setup::embedded(data.path()).start().await;
+    let ready = service.client().get("/readyz").await.json();
+    let checks: BTreeSet<&str> = ready["checks"].as_object().unwrap().keys().map(String::as_str).collect();
+    for page in pages::all().iter().filter(|page| page.name() == "operate") {
+        assert_eq!(first_cells(page, "`storage`"), checks, "{}", page.file);
+    }
+}
+
+#[test]
+fn every_code_that_the_table_of_answers_names_exists() {
+    let contract = std::fs::read_to_string(root().join("openapi.yaml")).unwrap();
+    for page in pages::all().iter().filter(|page| page.name() == "terminals") {
+        let is_answer = |row: &Vec<&str>| row.len() == 3 && row[0].starts_with(|c: char| c.is_ascii_digit());
+        let answers: Vec<_> = page.rows().into_iter().filter(is_answer).collect();
+        let codes: Vec<&str> = answers.iter().flat_map(|row| row[0].split('`').skip(1).step_by(2)).collect();
+        assert!(codes.len() >= 8, "{}: {codes:?}", page.file);
+        let unknown: Vec<_> =
+            codes.iter().filter(|code| !contract.contains(&format!("\n        - {code}\n"))).collect();
+        assert!(unknown.is_empty(), "{}: {unknown:?}", page.file);
     }
 }
 

@@ -52,7 +52,10 @@ pub fn plan(block: &Block) -> Vec<(String, How)> {
 
 /// A command of the program, or one that copies its data.
 fn is_run(command: &str) -> bool {
-    const COPYING: [&str; 3] = ["mkdir -p /var/", "cp -a /var/", "find /var/lib/scanfence/ "];
+    const COPYING: [&str; 3] = ["mkdir -p ", "cp -a ", "find "];
+    // Folders that are the test's own where the command is run.
+    let is_ours =
+        |word: &str| ["/var/lib/scanfence/", "/var/backups/scanfence"].iter().any(|ours| word.starts_with(ours));
     let mut rest = command;
     if let Some(inner) = rest.strip_prefix("docker compose exec ") {
         rest = inner.split_once(' ').map_or("", |(_, rest)| rest);
@@ -60,7 +63,7 @@ fn is_run(command: &str) -> bool {
     if let Some(inner) = rest.strip_prefix("sudo ") {
         rest = inner;
         if COPYING.iter().any(|begin| rest.starts_with(begin)) {
-            return true;
+            return rest.split(' ').filter(|word| word.contains('/')).all(is_ours);
         }
     }
     let is_variable = |word: &str| word.split('=').next().is_some_and(|name| name.starts_with("SCANFENCE_"));
@@ -331,6 +334,8 @@ fn a_command_that_nobody_runs_is_seen() {
         ("sudo bash -c 'set -a; . /etc/scanfence.env; scanfence check'\n", vec![How::Run]),
         ("docker compose exec replica-1 scanfence check\n", vec![How::Run]),
         ("sudo cp -a /var/lib/scanfence/. /var/backups/scanfence/\n", vec![How::Run]),
+        ("sudo cp -a /etc/. /var/backups/scanfence/\n", vec![How::Unknown]),
+        ("sudo find / -delete\n", vec![How::Unknown]),
         ("export A=b\nSCANFENCE_ACCESS=open target/release/scanfence serve\n", vec![How::Serve; 2]),
         ("./test\nrm -rf target\n", vec![How::Elsewhere, How::Unknown]),
         ("sudo scanfenced check\n", vec![How::Unknown]),
