@@ -392,7 +392,7 @@ async fn one_replica_has_the_turn_and_another_takes_it_over(plant: Plant) {
     assert_eq!(first.step(at(40)).await, Step::NotOurTurn);
     plant.repair("P2025").await;
     assert_eq!(told(second.step(at(91)).await), ["resolved drift 1"]);
-    // A turn taken by a clock that is put back: nobody waits for that hour to come again.
+    // The lease was taken before the clock was set back: nobody waits until it expires by the old clock.
     assert_ne!(second.step(at(4000)).await, Step::NotOurTurn);
     assert_ne!(first.step(at(400)).await, Step::NotOurTurn);
 }
@@ -443,7 +443,7 @@ async fn what_checks_find_and_repairs_set_right_is_told_once_each(plant: Plant) 
     }
     assert_eq!(service.terminate(SOON).await, Some(0));
     let setup = plant.setup().set("USER", "E1024");
-    // The turn of the service that ended runs out first.
+    // The lease of the service that ended expires first.
     let begun = Timestamp::cut(chrono::Utc::now()).unwrap().later(Duration::from_secs(60));
     let after = |seconds| begun.later(Duration::from_secs(seconds));
     let mut watch = plant.watch(&[]);
@@ -812,14 +812,14 @@ async fn the_search_for_bursts_reads_duplicates_alone_however_long_the_log() {
                from generate_series(1, 20000) n";
     sqlx::raw_sql(log).execute(&mut connection).await.unwrap();
     sqlx::raw_sql("analyze update_log").execute(&mut connection).await.unwrap();
-    let survey = include_str!("../src/store/postgres/survey.sql");
+    let conditions = include_str!("../src/store/postgres/alarms/conditions.sql");
     let prepare = format!(
-        "prepare survey (timestamptz, timestamptz, bigint, timestamptz, bigint, bigint, timestamptz) as {survey}"
+        "prepare conditions (timestamptz, timestamptz, bigint, timestamptz, bigint, bigint, timestamptz) as {conditions}"
     );
     sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await.unwrap();
     for mode in ["force_custom_plan", "force_generic_plan"] {
         sqlx::raw_sql(AssertSqlSafe(format!("set plan_cache_mode = {mode}"))).execute(&mut connection).await.unwrap();
-        let explain = "explain execute survey (now(), now() - interval '1 minute', 20, now(), 1000, 10000, now())";
+        let explain = "explain execute conditions (now(), now() - interval '1 minute', 20, now(), 1000, 10000, now())";
         let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
         let plan = plan.join("\n");
         assert!(plan.contains("using update_log_duplicates") && !plan.contains("Seq Scan on update_log"), "{plan}");
