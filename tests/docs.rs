@@ -190,7 +190,7 @@ fn the_page_of_alarms_has_every_alarm_and_every_kind_of_channel() {
         std::fs::read_to_string(root().join("deploy/alarm-channels.toml")).unwrap().parse().unwrap();
     let channels = example["alarm_channels"].as_array().unwrap();
     let channels: BTreeSet<&str> = channels.iter().map(|channel| channel["kind"].as_str().unwrap()).collect();
-    let alarms: BTreeSet<&str> = Kind::ALL.into_iter().map(Kind::word).collect();
+    let alarms: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
     for page in pages::all().iter().filter(|page| page.name() == "alarms") {
         assert_eq!(first_cells(page, "`drift`"), alarms, "{}", page.file);
         assert_eq!(first_cells(page, "`dingtalk`"), channels, "{}", page.file);

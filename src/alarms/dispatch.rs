@@ -10,7 +10,7 @@ use crate::alarms::senders::{Refused, Sender, Taken};
 use crate::domain::outbox::{ChannelState, Message, Outcome};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::alarms::{AlarmStore, First, Worked};
+use crate::store::alarms::{AlarmStore, ChannelUpdate, MessageResult};
 use crate::telemetry::Metrics;
 
 /// How often, and how far apart, the outbox is told what became of a message: what it does
@@ -87,9 +87,9 @@ impl Dispatch {
             let message = message?;
             let line = line.claim(&self.holder, self.sender.pace(), now)?;
             claimed = Some(message);
-            Some(Worked { line, first: None })
+            Some(ChannelUpdate { state: line, message: None })
         };
-        self.store.work(self.channel(), &mut decide).await?;
+        self.store.update_channel(self.channel(), &mut decide).await?;
         Ok(claimed)
     }
 
@@ -102,21 +102,22 @@ impl Dispatch {
                 return None;
             }
             Some(match sent {
-                Ok(Taken { .. }) => {
-                    Worked { line: line.delivered(now), first: Some(First::Settled(Outcome::Delivered, now)) }
-                }
+                Ok(Taken { .. }) => ChannelUpdate {
+                    state: line.delivered(now),
+                    message: Some(MessageResult::Settled(Outcome::Delivered, now)),
+                },
                 Err(Refused { why, pause }) => {
-                    Worked { line: line.failed(why, *pause, chance, now), first: Some(First::Failed) }
+                    ChannelUpdate { state: line.failed(why, *pause, chance, now), message: Some(MessageResult::Failed) }
                 }
             })
         };
-        let mut told = self.store.work(self.channel(), &mut decide).await;
+        let mut told = self.store.update_channel(self.channel(), &mut decide).await;
         for _ in 1..TELLS {
             if told.is_ok() {
                 break;
             }
             tokio::time::sleep(TELL_PAUSE).await;
-            told = self.store.work(self.channel(), &mut decide).await;
+            told = self.store.update_channel(self.channel(), &mut decide).await;
         }
         told
     }

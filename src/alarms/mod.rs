@@ -8,6 +8,7 @@
 
 pub mod dispatch;
 pub mod senders;
+mod sightings;
 pub mod watch;
 pub mod wording;
 
@@ -152,16 +153,16 @@ async fn look(
             return;
         }
         // While the store fails there is nothing to say of its lines; the watch sees that it does.
-        let Ok(lines) = store.lines().await else { continue };
+        let Ok(lines) = store.channel_queues().await else { continue };
         let mut failing = Vec::new();
         for (courier, poke) in &couriers {
             let found = lines.iter().find(|line| line.channel == courier.channel());
-            let (waiting, fails) = found.map_or((0, false), |found| (found.waiting, found.line.failures > 0));
+            let (waiting, fails) = found.map_or((0, false), |found| (found.waiting, found.state.failures > 0));
             metrics.alarm_channel(courier.channel(), waiting, fails);
             if fails {
                 failing.push(courier.channel().to_owned());
             }
-            if found.is_some_and(|found| found.waiting > 0 && courier.may_send(&found.line, now())) {
+            if found.is_some_and(|found| found.waiting > 0 && courier.may_send(&found.state, now())) {
                 poke.notify_one();
             }
         }

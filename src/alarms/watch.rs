@@ -13,13 +13,15 @@ use futures_util::future::join_all;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{WATCH_EVERY, wording};
+use super::{WATCH_EVERY, sightings, wording};
 use crate::alarms::senders::{Refused, Sender, Taken};
 use crate::domain::alarm::{Alarm, Cause, Changes, Kind, Notice, Phase, SOON_AGAIN, Sighting, reconcile};
-use crate::domain::outbox::TOO_OLD;
+use crate::domain::outbox::{MOST_WAITING, TOO_OLD};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::alarms::{AlarmStore, Bounds, Checks, NewMessage, Question, Record, Report, Survey};
+use crate::store::alarms::{
+    AlarmStore, Checks, CleanUpLimits, ConditionQuery, Conditions, NewMessage, Record, Report, WatchLease,
+};
 use crate::telemetry::{self, Metrics};
 
 /// How long a process has the turn unless it renews it: two missed steps and a bit.
@@ -156,25 +158,24 @@ impl Watch {
 
     async fn look(&mut self, now: Timestamp) -> Result<Step, StoreError> {
         let report = Report {
-            holder: self.replica.holder.clone(),
+            lease: WatchLease { holder: self.replica.holder.clone(), until: now.later(TURN) },
             sightings: self.own_sightings(now),
             now,
-            turn_until: now.later(TURN),
         };
-        if !self.store.report(&report).await? {
+        if !self.store.report_sightings(&report).await? {
             // Whoever has the turn shows them.
             self.show(&[]);
             return Ok(Step::NotOurTurn);
         }
-        let question = Question {
+        let query = ConditionQuery {
             seen_after: now.before(SEEN_LATELY),
             found_after: now.before(FOUND_LATELY),
             duplicates: (now.before(self.settings.duplicates_within), self.settings.duplicates),
             resolved_after: now.before(SOON_AGAIN),
         };
-        let survey = self.store.survey(&question).await?;
-        let alarms = survey.alarms.clone();
-        let sightings = self.sightings(survey, now);
+        let conditions = self.store.conditions(&query).await?;
+        let alarms = conditions.alarms.clone();
+        let sightings = self.sightings(conditions, now);
         let changes = reconcile(now, &sightings, &alarms, &mut fresh_id);
         let step = self.record(changes, &HashSet::new(), now).await?;
         // After a change the next step counts anew.
@@ -200,10 +201,10 @@ impl Watch {
     }
 
     /// All that is wrong.
-    fn sightings(&self, survey: Survey, now: Timestamp) -> Vec<Sighting> {
-        let Survey { mut sightings, drifting, checks, bursts, alarms: _ } = survey;
-        sightings.extend(drifting.into_iter().map(Sighting::from));
-        sightings.extend(bursts.into_iter().map(|burst| burst.seen_within(self.settings.duplicates_within)));
+    fn sightings(&self, conditions: Conditions, now: Timestamp) -> Vec<Sighting> {
+        let Conditions { mut sightings, drifting, checks, bursts, alarms: _ } = conditions;
+        sightings.extend(drifting.into_iter().map(sightings::of_drift));
+        sightings.extend(bursts.into_iter().map(|burst| sightings::of_burst(burst, self.settings.duplicates_within)));
         for checks in checks {
             sightings.extend(self.overdue(&checks, now));
             if let Some(since) = checks.failed_at {
@@ -334,14 +335,15 @@ impl Watch {
     }
 
     async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
-        let bounds = Bounds {
+        let limits = CleanUpLimits {
             now,
             waiting_after: now.before(TOO_OLD),
+            most_waiting: MOST_WAITING,
             settled_after: now.before(KEEP_MESSAGES),
             resolved_after: now.before(KEEP_ALARMS),
             seen_after: now.before(10 * WATCH_EVERY),
         };
-        for dropped in self.store.prune(&bounds).await? {
+        for dropped in self.store.clean_up(&limits).await? {
             warn!(channel = dropped.channel, dropped = dropped.dropped, "messages of alarms were given up");
             // Only of channels there are: the label stays bounded.
             if self.senders.iter().any(|sender| sender.channel().name == dropped.channel) {

@@ -15,7 +15,7 @@ use crate::domain::alarm::Alarm;
 use crate::domain::channel::Channel;
 use crate::monitor::{self, Monitor};
 use crate::schedule::Schedule;
-use crate::store::alarms::ChannelLine;
+use crate::store::alarms::ChannelQueue;
 use crate::store::postgres;
 use crate::store::sqlite::folder;
 use crate::telemetry::Metrics;
@@ -80,7 +80,7 @@ pub async fn test_alarm(channels: &[Channel], channel: &str) -> Result<Tested, F
 ///
 /// # Errors
 /// See [`Failure`].
-pub async fn alarms(deployment: &Deployment) -> Result<(Vec<Alarm>, Vec<ChannelLine>), Failure> {
+pub async fn alarms(deployment: &Deployment) -> Result<(Vec<Alarm>, Vec<ChannelQueue>), Failure> {
     let Beside { alarms, .. } = Beside::open(deployment).await?;
-    Ok((alarms.open_alarms().await?, alarms.lines().await?))
+    Ok((alarms.open_alarms().await?, alarms.channel_queues().await?))
 }

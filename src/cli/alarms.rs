@@ -10,7 +10,7 @@ use crate::app::{self, Failure, Tested};
 use crate::config::Config;
 use crate::domain::alarm::{Alarm, Kind};
 use crate::domain::channel::Channel;
-use crate::store::alarms::ChannelLine;
+use crate::store::alarms::ChannelQueue;
 
 pub(super) fn command() -> Command {
     let channel = Arg::new("channel")
@@ -46,7 +46,7 @@ pub(super) async fn test(config: Config, channel: &str, output: Output) -> Resul
 /// `scanfence alarms`
 pub(super) async fn show(config: Config, output: Output) -> Result<ExitCode, Failure> {
     let (alarms, lines) = app::alarms(&config.deployment).await?;
-    let channels: Vec<(Channel, Option<&ChannelLine>)> = config
+    let channels: Vec<(Channel, Option<&ChannelQueue>)> = config
         .alarms
         .channels
         .into_iter()
@@ -64,7 +64,7 @@ pub(super) async fn show(config: Config, output: Output) -> Result<ExitCode, Fai
     }))
 }
 
-fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelLine>)]) -> String {
+fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelQueue>)]) -> String {
     let mut text = Vec::new();
     match alarms.is_empty() {
         true => text.push("no open alarms".to_owned()),
@@ -81,9 +81,9 @@ fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelLine>)]) -> St
     }
     for (channel, line) in channels {
         let waiting = line.map_or(0, |line| line.waiting);
-        let delivered = line.and_then(|line| line.line.last_delivered_at);
+        let delivered = line.and_then(|line| line.state.last_delivered_at);
         let delivered = delivered.map_or("-".to_owned(), |at| at.to_string());
-        let state = match line.map(|line| (line.line.failing_since, &line.line.last_error)) {
+        let state = match line.map(|line| (line.state.failing_since, &line.state.last_error)) {
             Some((Some(since), error)) => format!("failing since {since}: {}", error.as_deref().unwrap_or("-")),
             Some((None, _)) => "good".to_owned(),
             None => "not used yet".to_owned(),
@@ -93,9 +93,9 @@ fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelLine>)]) -> St
     text.join("\n")
 }
 
-fn channel_as_json(channel: &Channel, line: Option<&ChannelLine>) -> Value {
+fn channel_as_json(channel: &Channel, line: Option<&ChannelQueue>) -> Value {
     let gets: Vec<Kind> = Kind::ALL.iter().copied().filter(|&kind| channel.gets(kind)).collect();
-    let state = line.map(|line| &line.line);
+    let state = line.map(|line| &line.state);
     json!({
         "channel": channel.name,
         "kind": channel.receiver.word(),

@@ -21,6 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// A message that was not delivered for this long is dropped, because it is no longer useful.
 pub const TOO_OLD: Duration = Duration::from_secs(24 * 3600);
+/// At most so many messages wait for one channel; the oldest are dropped first.
+pub const MOST_WAITING: i64 = 200;
 
 /// One message of a channel: a row of `alarm_messages`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -21,7 +21,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::work_order::WorkOrder;
 use crate::store::StoreError;
 use crate::store::consistency::{
-    ClaimPlace, ClaimedRow, ConsistencyStore, LoggedRow, Page, Progress, RefusedPlace, Scope, Tail,
+    CheckLease, ClaimPlace, ClaimedRow, ConsistencyStore, LoggedRow, Page, Progress, RefusedPlace, Scope, Tail,
 };
 
 /// Numbers looked up at once.
@@ -72,7 +72,7 @@ pub async fn run(
     watch: &(dyn Fn(&Check) + Sync),
 ) -> Result<Check, Cut> {
     let scope = scope(check);
-    let total = retried(|| store.count_names(&scope)).await?;
+    let total = retried(|| store.count_work_orders(&scope)).await?;
     let id = check.check_id.as_str();
     let Some(begun) = retried(|| store.begin_check(id, total)).await? else {
         return Err(Cut::TurnLost);
@@ -84,7 +84,7 @@ pub async fn run(
     let mut reading = Reading { store, check: begun, holder, watch, noted: now, rested: now, batch };
     let mut after = reading.check.read_up_to.clone().unwrap_or_default();
     loop {
-        let names = retried(|| store.next_names(&scope, &after, NAMES)).await?;
+        let names = retried(|| store.next_work_orders(&scope, &after, NAMES)).await?;
         for page in pages(&names.found) {
             if stop.is_cancelled() {
                 reading.note().await?;
@@ -207,9 +207,8 @@ impl Reading<'_> {
         let read_up_to = self.batch.names.iter().max().map(String::as_str);
         let progress = Progress {
             check_id: &self.check.check_id,
-            holder: self.holder,
-            ttl: TURN,
-            names: &self.batch.names,
+            lease: CheckLease { holder: self.holder, ttl: TURN },
+            numbers: &self.batch.names,
             drifts: &self.batch.drifts,
             read_up_to,
             rows_read: self.batch.rows,

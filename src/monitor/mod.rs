@@ -28,7 +28,7 @@ use crate::domain::consistency::{Check, CheckState, Finding, FindingState, Kind,
 use crate::domain::time::Timestamp;
 use crate::schedule::Schedule;
 use crate::store::StoreError;
-use crate::store::consistency::{AskedCheck, ConsistencyStore, FindingQuery};
+use crate::store::consistency::{AskedCheck, CheckLease, ConsistencyStore, FindingQuery};
 use crate::telemetry::{self, Metrics};
 
 /// How often the monitor looks whether something is due, unless it is woken.
@@ -271,7 +271,8 @@ impl Monitor {
         stop: &CancellationToken,
         watch: &(dyn Fn(&Check) + Sync),
     ) -> Result<Step, StoreError> {
-        if !self.store.take_turn(&self.holder, TURN).await? {
+        let lease = CheckLease { holder: &self.holder, ttl: TURN };
+        if !self.store.take_check_lease(&lease).await? {
             return Ok(Step::Elsewhere);
         }
         let began = Instant::now();
@@ -295,7 +296,7 @@ impl Monitor {
                 Step::Ended(CheckState::Failed)
             }
         };
-        self.store.end_turn(&self.holder).await?;
+        self.store.release_check_lease(&self.holder).await?;
         Ok(step)
     }
 

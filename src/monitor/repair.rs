@@ -19,7 +19,7 @@ use crate::domain::ids::Stamp;
 use crate::domain::time::Timestamp;
 use crate::domain::work_order::WorkOrder;
 use crate::store::StoreError;
-use crate::store::consistency::{ClaimPlace, ConsistencyStore, Evidence, LoggedRow, Mending, RepairWanted};
+use crate::store::consistency::{ClaimPlace, ConsistencyStore, Evidence, LoggedRow, RepairChanges, RepairWanted};
 
 /// Rows read at once, and while the row is locked: a few milliseconds.
 const ROWS: i64 = 5_000;
@@ -156,7 +156,7 @@ async fn attempt_repair(
     let prefix = read(store, &finding.work_order).await?;
     let parts = parts(&finding);
     let places: Vec<ClaimPlace> = parts.iter().map(|part| part.place(0)).collect();
-    let wanted = RepairWanted { finding: &finding, after_seq: prefix.seq(), parts: &places, limit: ROWS };
+    let wanted = RepairWanted { finding: &finding, after_seq: prefix.seq(), barcodes: &places, limit: ROWS };
     let mut judged = Judged::Outrun;
     let mut decide = |evidence: Evidence| {
         judged = judge(&finding, &parts, prefix.clone(), evidence);
@@ -164,7 +164,7 @@ async fn attempt_repair(
         row.stamp = Stamp(rand::random());
         row.updated_at = now();
         let entry = entry(ask, &finding, payload, before.clone(), after.clone());
-        let mending = Mending { row: Some(row.as_ref().clone()), claims: std::mem::take(claims), entry };
+        let mending = RepairChanges { row: Some(row.as_ref().clone()), claims: std::mem::take(claims), entry };
         (!ask.dry_run).then_some(mending)
     };
     store.repair(&wanted, &mut decide).await?;
@@ -190,11 +190,11 @@ async fn accept(
 ) -> Result<Repaired, NotRepaired> {
     let (before, after) = (json!(Accepted::of(finding)), json!({ "accepted": true }));
     let entry = entry(ask, finding, payload, before, after);
-    let wanted = RepairWanted { finding, after_seq: i64::MAX, parts: &[], limit: 1 };
+    let wanted = RepairWanted { finding, after_seq: i64::MAX, barcodes: &[], limit: 1 };
     let mut state = None;
     let mut decide = |evidence: Evidence| {
         state = evidence.state;
-        let mending = Mending { row: None, claims: ClaimChanges::default(), entry: entry.clone() };
+        let mending = RepairChanges { row: None, claims: ClaimChanges::default(), entry: entry.clone() };
         (state == Some(FindingState::Open) && !ask.dry_run).then_some(mending)
     };
     store.repair(&wanted, &mut decide).await?;
@@ -269,12 +269,12 @@ fn judge(finding: &Finding, wanted: &[Part], mut ledger: Ledger, evidence: Evide
             mend_row(&row, after)
         }
         Kind::Claim => {
-            if !ledger.explains(&row) || full(evidence.parts.len()) || full(evidence.claims.len()) {
+            if !ledger.explains(&row) || full(evidence.barcode_log.len()) || full(evidence.claims.len()) {
                 return Judged::DecisionNeeded;
             }
             // The same barcode may stand for another counter or step, which is none of this finding's.
             let is_wanted = |row: &&LoggedRow| Part::of_row(row).is_some_and(|part| wanted.contains(&part));
-            let mut rows: Vec<&LoggedRow> = evidence.parts.iter().filter(is_wanted).collect();
+            let mut rows: Vec<&LoggedRow> = evidence.barcode_log.iter().filter(is_wanted).collect();
             rows.sort_by_key(|row| row.seq);
             let mut standing = Standing::of(&finding.work_order, row.plan.barcode_policy, ledger.accepted().clone());
             rows.into_iter().for_each(|row| standing.take(row));

@@ -1,20 +1,10 @@
 //! Text of SQL from tables of columns, for both stores.
 
-use crate::domain::column::{Column, Kind};
+use crate::domain::column::Column;
 
 /// The names, separated by commas: the columns of an insert.
 pub(super) fn names<Row>(columns: &[Column<Row>]) -> String {
     columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
-}
-
-/// `json_object('seq', u.seq, …)`: a row as JSON on SQLite, under the table's `alias`. PostgreSQL has
-/// `row_to_json`.
-pub(super) fn json_object<Row>(alias: &str, columns: &[Column<Row>]) -> String {
-    let field = |column: &Column<Row>| match column.kind {
-        Kind::Boolean => format!("'{0}', json(iif({alias}.{0}, 'true', 'false'))", column.name),
-        Kind::Text | Kind::Number | Kind::SmallNumber | Kind::Time => format!("'{0}', {alias}.{0}", column.name),
-    };
-    format!("json_object({})", columns.iter().map(field).collect::<Vec<_>>().join(", "))
 }
 
 /// Declares a table of columns whose rows are of a type that is no [`Row`](crate::domain::column::Row):

@@ -4,6 +4,7 @@
 //! opens connections, limits every wait, and turns the server's errors into [`StoreError`].
 
 mod alarms;
+mod audit;
 mod consistency;
 mod counting;
 mod planning;

@@ -6,10 +6,11 @@
 //! [`session`] opens connections, limits every wait, and turns SQLite's errors into [`StoreError`].
 
 mod alarms;
+mod audit;
 mod consistency;
-mod consistency_statements;
 mod counting;
 mod planning;
+mod row_json;
 mod session;
 mod updates;
 

@@ -10,6 +10,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::SqliteStore;
+use super::row_json::of_columns;
 use super::session::arguments::{Arguments, list};
 use super::session::{Failure, LEND_LIMIT, errors, limited};
 use crate::domain::column::Row as _;
@@ -18,7 +19,6 @@ use crate::domain::ids::WorkOrderNumber;
 use crate::domain::request::Counter;
 use crate::domain::update::Update;
 use crate::domain::work_order::WorkOrder;
-use crate::store::columns::json_object;
 use crate::store::counting::{CLAIM, ClaimRow};
 use crate::store::planning::WORK_ORDER;
 use crate::store::template::fill;
@@ -29,9 +29,9 @@ pub(super) static KNOWN: LazyLock<String> = LazyLock::new(|| filled(include_str!
 
 fn filled(template: &str) -> String {
     let parts = [
-        ("work_order", json_object("w", WORK_ORDER)),
-        ("update", json_object("u", Update::COLUMNS)),
-        ("claim", json_object("c", CLAIM)),
+        ("work_order", of_columns("w", WORK_ORDER)),
+        ("update", of_columns("u", Update::COLUMNS)),
+        ("claim", of_columns("c", CLAIM)),
         ("newest_claims", include_str!("newest_claims.sql").trim_end().to_owned()),
     ];
     fill(template, &parts.each_ref().map(|(name, part)| (*name, part.as_str())))

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 
 use super::SqliteStore;
+use super::row_json::of_columns;
 use super::session::arguments::{Arguments, fetch};
 use super::session::on_rows::OnRows;
 use super::session::{Failure, LEND_LIMIT, limited};
 use crate::domain::ids::WorkOrderNumber;
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, Status, WorkOrder};
-use crate::store::columns::json_object;
 use crate::store::planning::WORK_ORDER as COLUMNS;
 use crate::store::template::fill;
 use crate::store::{Edited, PlanningStore, StoreError, WorkOrderQuery, rows};
@@ -21,7 +21,7 @@ pub(super) static WORK_ORDERS: LazyLock<String> = LazyLock::new(|| filled(includ
 pub(super) static REPLACE: OnRows<WorkOrder> = OnRows::new(include_str!("replace.sql"), COLUMNS);
 
 fn filled(template: &str) -> String {
-    fill(template, &[("work_order", &json_object("w", COLUMNS))])
+    fill(template, &[("work_order", &of_columns("w", COLUMNS))])
 }
 
 #[async_trait]

@@ -5,12 +5,12 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 
 use super::SqliteStore;
+use super::row_json::of_columns;
 use super::session::arguments::list;
 use crate::domain::column::Row as _;
 use crate::domain::ids::{RequestId, Seq};
 use crate::domain::request::Counter;
 use crate::domain::update::{Outcome, Update};
-use crate::store::columns::json_object;
 use crate::store::template::fill;
 use crate::store::{BarcodeQuery, LogCursor, StoreError, UpdateQuery, UpdateStore};
 
@@ -21,7 +21,7 @@ pub(super) static UPDATES_OF_BARCODE: LazyLock<String> =
 pub(super) static UPDATES_BY_ID: LazyLock<String> = LazyLock::new(|| filled(include_str!("updates_by_id.sql")));
 
 fn filled(template: &str) -> String {
-    fill(template, &[("update", &json_object("u", Update::COLUMNS))])
+    fill(template, &[("update", &of_columns("u", Update::COLUMNS))])
 }
 
 #[async_trait]
