@@ -29,7 +29,7 @@ use crate::lease::{Health, Lease};
 use crate::monitor::repair::NotRepaired;
 use crate::monitor::{self, Monitor, NotAsked};
 use crate::schedule::Schedule;
-use crate::store::alarms::{AlarmStore, ChannelLine};
+use crate::store::alarms::{AlarmStore, ChannelQueue};
 use crate::store::consistency::ConsistencyStore;
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::SqliteStore;
@@ -255,9 +255,9 @@ pub async fn test_alarm(channels: &[Channel], channel: &str) -> Result<Tested, F
     };
     let sender = senders.swap_remove(at);
     let now = now();
-    let letter = wording::test_letter(channel, &Uuid::now_v7().to_string(), sender.channel().language, now);
+    let message = wording::test_message(channel, &Uuid::now_v7().to_string(), sender.channel().language, now);
     let begun = Instant::now();
-    let (delivered, said) = match sender.send(&letter, now).await {
+    let (delivered, said) = match sender.send(&message, now).await {
         Ok(taken) => (true, taken.said),
         Err(refused) => (false, refused.why),
     };
@@ -268,9 +268,9 @@ pub async fn test_alarm(channels: &[Channel], channel: &str) -> Result<Tested, F
 ///
 /// # Errors
 /// See [`Failure`].
-pub async fn alarms(deployment: &Deployment) -> Result<(Vec<Alarm>, Vec<ChannelLine>), Failure> {
+pub async fn alarms(deployment: &Deployment) -> Result<(Vec<Alarm>, Vec<ChannelQueue>), Failure> {
     let Beside { alarms, .. } = Beside::open(deployment).await?;
-    Ok((alarms.open_alarms().await?, alarms.lines().await?))
+    Ok((alarms.open_alarms().await?, alarms.channel_queues().await?))
 }
 
 fn senders(channels: &[Channel]) -> Result<Vec<Arc<Sender>>, BadAddress> {

@@ -109,9 +109,6 @@ pub const SETTINGS: &[Setting] = &[
     ),
 ];
 
-/// The kinds of findings that the log alone can set right.
-const SAFE_KINDS: [Kind; 5] = [Kind::Quantity, Kind::Status, Kind::Seq, Kind::Fence, Kind::Claim];
-
 /// The shortest lease: three renewals and two time limits of a Redis call must fit in.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 
@@ -546,9 +543,9 @@ impl Settings {
 /// A list of kinds, all of them safe to repair.
 fn safe_kinds(text: &str) -> Result<Vec<Kind>, String> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-    let kind = |word| SAFE_KINDS.into_iter().find(|kind| kind.word() == word);
+    let kind = |word| Kind::SAFE_TO_REPAIR.into_iter().find(|kind| kind.word() == word);
     words.map(kind).collect::<Option<_>>().ok_or_else(|| {
-        let safe: Vec<_> = SAFE_KINDS.into_iter().map(Kind::word).collect();
+        let safe: Vec<_> = Kind::SAFE_TO_REPAIR.into_iter().map(Kind::word).collect();
         format!("must be a list of {}", safe.join(", "))
     })
 }

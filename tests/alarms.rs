@@ -19,11 +19,12 @@ use scanfence::alarms::watch::{Due, Replica, Settings, Step, Watch};
 use scanfence::alarms::{Alarms, Channels};
 use scanfence::domain::alarm::{Alarm, Cause, Changes, Kind, Phase, Sighting};
 use scanfence::domain::channel::Channel;
-use scanfence::domain::outbox::{ChannelState, Message};
+use scanfence::domain::outbox::{ChannelState, MOST_WAITING, Message};
 use scanfence::domain::time::Timestamp;
 use scanfence::store::StoreError;
 use scanfence::store::alarms::{
-    AlarmStore, Bounds, ChannelLine, Dropped, MOST_WAITING, NewMessage, Question, Record, Report, Survey, Worked,
+    AlarmStore, ChannelQueue, ChannelUpdate, CleanUpLimits, ConditionQuery, Conditions, Dropped, NewMessage, Record,
+    Report, WatchLease,
 };
 use scanfence::store::postgres::{self, PostgresStore};
 use scanfence::store::sqlite::SqliteStore;
@@ -182,8 +183,8 @@ impl Plant {
         Dispatch::new(Arc::clone(&self.store), Arc::clone(robot), "a", Arc::new(Metrics::new()))
     }
 
-    async fn line(&self, channel: &str) -> Option<ChannelLine> {
-        self.store.lines().await.unwrap().into_iter().find(|line| line.channel == channel)
+    async fn line(&self, channel: &str) -> Option<ChannelQueue> {
+        self.store.channel_queues().await.unwrap().into_iter().find(|line| line.channel == channel)
     }
 
     /// Puts messages into the outbox that say that these work orders drift.
@@ -252,11 +253,12 @@ fn fired(work_orders: &[&str], when: u64) -> Changes {
 /// What a step told, as `firing drift 2`.
 fn told(step: Step) -> Vec<String> {
     match step {
-        Step::Told(notices) => {
-            notices.iter().map(|n| format!("{} {} {}", n.turn.word(), n.kind.word(), n.alarms.len() + n.more)).collect()
-        }
+        Step::Told(notices) => notices
+            .iter()
+            .map(|n| format!("{} {} {}", n.phase.word(), n.kind.word(), n.alarms.len() + n.more))
+            .collect(),
         Step::Nothing => Vec::new(),
-        Step::NotOurTurn | Step::Overtaken | Step::StorageFails(_) => panic!("{step:?}"),
+        Step::Elsewhere | Step::Overtaken | Step::StorageFails(_) => panic!("{step:?}"),
     }
 }
 
@@ -362,12 +364,12 @@ async fn redis_that_is_away_for_long_is_told_once_whoever_sees_it(plant: Plant) 
     let mut first = plant.watch_as("a", &[], true);
     let mut second = plant.watch_as("b", &[], true);
     assert!(told(first.step(at(0)).await).is_empty());
-    assert_eq!(second.step(at(1)).await, Step::NotOurTurn);
+    assert_eq!(second.step(at(1)).await, Step::Elsewhere);
     for now in [20, 40, 59] {
         assert!(told(first.step(at(now)).await).is_empty(), "not for long yet");
-        assert_eq!(second.step(at(now)).await, Step::NotOurTurn);
+        assert_eq!(second.step(at(now)).await, Step::Elsewhere);
     }
-    assert_eq!(second.step(at(61)).await, Step::NotOurTurn, "it can only report");
+    assert_eq!(second.step(at(61)).await, Step::Elsewhere, "it can only report");
     assert_eq!(told(first.step(at(62)).await), ["firing lease-away 1"]);
     let alarms = plant.store.open_alarms().await.unwrap();
     let replicas: BTreeSet<String> = ["a:8080".into(), "b:8080".into()].into();
@@ -385,15 +387,15 @@ async fn one_replica_has_the_turn_and_another_takes_it_over(plant: Plant) {
     let (mut first, mut second) = (plant.watch_as("a", &[], false), plant.watch_as("b", &[], false));
     plant.finding("P2025", 0).await;
     assert_eq!(told(first.step(at(1)).await), ["firing drift 1"]);
-    assert_eq!(second.step(at(35)).await, Step::NotOurTurn);
+    assert_eq!(second.step(at(35)).await, Step::Elsewhere);
     // The first one is gone.
     assert!(told(second.step(at(36)).await).is_empty(), "it was told already");
-    assert_eq!(first.step(at(40)).await, Step::NotOurTurn);
+    assert_eq!(first.step(at(40)).await, Step::Elsewhere);
     plant.repair("P2025").await;
     assert_eq!(told(second.step(at(91)).await), ["resolved drift 1"]);
     // A turn taken by a clock that is put back: nobody waits for that hour to come again.
-    assert_ne!(second.step(at(4000)).await, Step::NotOurTurn);
-    assert_ne!(first.step(at(400)).await, Step::NotOurTurn);
+    assert_ne!(second.step(at(4000)).await, Step::Elsewhere);
+    assert_ne!(first.step(at(400)).await, Step::Elsewhere);
 }
 
 async fn what_another_one_wrote_meanwhile_is_not_written_again(plant: Plant) {
@@ -483,15 +485,15 @@ async fn messages_arrive_in_their_order_however_often_they_fail(plant: Plant) {
     receiver.next(Answer::Http("200 OK", "", r#"{"errcode":93000,"errmsg":"invalid webhook url"}"#));
     assert_eq!(dispatch.step(at(1)).await.unwrap(), Stepped::Failed);
     let line = plant.line("d").await.unwrap();
-    assert_eq!((line.waiting, line.line.failures, line.line.claimed_by), (3, 1, None));
-    assert_eq!(line.line.last_error.as_deref(), Some("HTTP 200, code 93000 invalid webhook url"));
-    let next = line.line.next_attempt_at.unwrap();
+    assert_eq!((line.waiting, line.state.failures, line.state.claimed_by), (3, 1, None));
+    assert_eq!(line.state.last_error.as_deref(), Some("HTTP 200, code 93000 invalid webhook url"));
+    let next = line.state.next_attempt_at.unwrap();
     let too_early = next.before(Duration::from_millis(1));
     assert_eq!(dispatch.step(too_early).await.unwrap(), Stepped::Nothing, "the pause is not over");
 
     receiver.next(Answer::Reset);
     assert_eq!(dispatch.step(next).await.unwrap(), Stepped::Failed);
-    let line = plant.line("d").await.unwrap().line;
+    let line = plant.line("d").await.unwrap().state;
     assert_eq!(line.failures, 2);
     // What it took is as late as the wall clock, which is beyond these times.
     let now = line.next_attempt_at.unwrap();
@@ -503,7 +505,10 @@ async fn messages_arrive_in_their_order_however_often_they_fail(plant: Plant) {
     let seen: Vec<&str> = texts.iter().map(|received| &received.text().lines().nth(1).unwrap()[4..6]).collect();
     assert_eq!(seen, ["W1", "W1", "W1", "W2", "W3"]);
     let line = plant.line("d").await.unwrap();
-    assert_eq!((line.waiting, line.line.failures, line.line.failing_since, line.line.last_error), (0, 0, None, None));
+    assert_eq!(
+        (line.waiting, line.state.failures, line.state.failing_since, line.state.last_error),
+        (0, 0, None, None)
+    );
 }
 
 async fn what_a_dead_process_had_claimed_is_sent_again_under_its_id(plant: Plant) {
@@ -513,16 +518,16 @@ async fn what_a_dead_process_had_claimed_is_sent_again_under_its_id(plant: Plant
     let mut claimed = None;
     let mut claim = |line: ChannelState, message: Option<Message>| {
         claimed = message;
-        line.claim("dead", robot.pace(), at(1)).map(|line| Worked { line, first: None })
+        line.claim("dead", robot.pace(), at(1)).map(|line| ChannelUpdate { state: line, message: None })
     };
-    plant.store.work("d", &mut claim).await.unwrap();
+    plant.store.update_channel("d", &mut claim).await.unwrap();
     assert_eq!(claimed.unwrap().message_id, "m-a-W1");
     let dispatch = plant.dispatch(&robot);
     assert_eq!(dispatch.step(at(60)).await.unwrap(), Stepped::Nothing);
     assert_eq!(dispatch.step(at(61)).await.unwrap(), Stepped::Delivered);
     // Nobody sends for a channel that has nothing, or is none.
     assert_eq!(dispatch.step(at(200)).await.unwrap(), Stepped::Nothing);
-    plant.store.work("unknown", &mut |_, _| panic!("it has no row")).await.unwrap();
+    plant.store.update_channel("unknown", &mut |_, _| panic!("it has no row")).await.unwrap();
 }
 
 async fn the_rate_of_a_robot_holds_whatever_there_is_to_tell(plant: Plant) {
@@ -554,15 +559,16 @@ async fn a_channel_gets_only_the_alarms_that_it_asked_for(plant: Plant) {
     ];
     plant.finding("P2025", 0).await;
     assert_eq!(told(plant.watch(&robots).step(at(1)).await), ["firing drift 1"]);
-    let lines = plant.store.lines().await.unwrap();
+    let lines = plant.store.channel_queues().await.unwrap();
     let waiting: Vec<_> = lines.iter().map(|line| (line.channel.as_str(), line.waiting)).collect();
     assert_eq!(waiting, [("all", 1), ("drift", 1)]);
 }
 
 async fn what_is_too_old_or_too_many_is_dropped_oldest_first(plant: Plant) {
-    let bounds = |now: u64, waiting_after: u64, settled_after: u64| Bounds {
+    let bounds = |now: u64, waiting_after: u64, settled_after: u64| CleanUpLimits {
         now: at(now),
         waiting_after: at(waiting_after),
+        most_waiting: MOST_WAITING,
         settled_after: at(settled_after),
         resolved_after: at(settled_after),
         seen_after: at(settled_after),
@@ -571,18 +577,18 @@ async fn what_is_too_old_or_too_many_is_dropped_oldest_first(plant: Plant) {
     plant.put("d", &["W3"], 10).await;
     plant.put("e", &["X1"], 1).await;
     let dropped = |channel: &str, dropped| Dropped { channel: channel.into(), dropped };
-    let pruned = plant.store.prune(&bounds(20, 5, 0)).await.unwrap();
+    let pruned = plant.store.clean_up(&bounds(20, 5, 0)).await.unwrap();
     assert_eq!(pruned, [dropped("d", 2), dropped("e", 1)]);
     assert_eq!(plant.line("d").await.unwrap().waiting, 1);
 
     let many: Vec<String> = (0..MOST_WAITING + 5).map(|n| format!("M{n:03}")).collect();
     plant.put("d", &many.iter().map(String::as_str).collect::<Vec<_>>(), 30).await;
-    assert_eq!(plant.store.prune(&bounds(40, 5, 0)).await.unwrap(), [dropped("d", 6)]);
+    assert_eq!(plant.store.clean_up(&bounds(40, 5, 0)).await.unwrap(), [dropped("d", 6)]);
     assert_eq!(plant.line("d").await.unwrap().waiting, MOST_WAITING);
     let mut first = None;
     plant
         .store
-        .work("d", &mut |_, message| {
+        .update_channel("d", &mut |_, message| {
             first = message.map(|message| message.message_id);
             None
         })
@@ -590,7 +596,7 @@ async fn what_is_too_old_or_too_many_is_dropped_oldest_first(plant: Plant) {
         .unwrap();
     assert_eq!(first.as_deref(), Some("m-a-M005"), "W3 and the first of the many are gone");
     // What was settled long ago is deleted, alarms with it; open ones stay.
-    assert!(plant.store.prune(&bounds(50, 5, 45)).await.unwrap().is_empty());
+    assert!(plant.store.clean_up(&bounds(50, 5, 45)).await.unwrap().is_empty());
     let open = plant.store.open_alarms().await.unwrap();
     assert_eq!(open.len(), 4 + many.len());
 }
@@ -612,14 +618,14 @@ impl Failing {
 
 #[async_trait]
 impl AlarmStore for Failing {
-    async fn report(&self, report: &Report) -> Result<bool, StoreError> {
+    async fn report_sightings(&self, report: &Report) -> Result<bool, StoreError> {
         self.try_it()?;
-        self.store.report(report).await
+        self.store.report_sightings(report).await
     }
 
-    async fn survey(&self, question: &Question) -> Result<Survey, StoreError> {
+    async fn conditions(&self, question: &ConditionQuery) -> Result<Conditions, StoreError> {
         self.try_it()?;
-        self.store.survey(question).await
+        self.store.conditions(question).await
     }
 
     async fn record(&self, record: &Record) -> Result<bool, StoreError> {
@@ -627,24 +633,24 @@ impl AlarmStore for Failing {
         self.store.record(record).await
     }
 
-    async fn lines(&self) -> Result<Vec<ChannelLine>, StoreError> {
-        self.store.lines().await
+    async fn channel_queues(&self) -> Result<Vec<ChannelQueue>, StoreError> {
+        self.store.channel_queues().await
     }
 
-    async fn work(
+    async fn update_channel(
         &self,
         channel: &str,
-        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
+        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<ChannelUpdate> + Send),
     ) -> Result<(), StoreError> {
-        self.store.work(channel, decide).await
+        self.store.update_channel(channel, decide).await
     }
 
     async fn open_alarms(&self) -> Result<Vec<Alarm>, StoreError> {
         self.store.open_alarms().await
     }
 
-    async fn prune(&self, bounds: &Bounds) -> Result<Vec<Dropped>, StoreError> {
-        self.store.prune(bounds).await
+    async fn clean_up(&self, bounds: &CleanUpLimits) -> Result<Vec<Dropped>, StoreError> {
+        self.store.clean_up(bounds).await
     }
 }
 
@@ -736,18 +742,21 @@ async fn everything_is_read_back_as_it_was_written(plant: Plant) {
         Cause::DuplicateBurst { station: String::new(), refused: 3, within_seconds: 60, work_order: "W".into() },
     ];
     let sightings: Vec<Sighting> = causes.into_iter().map(|cause| Sighting { cause, since: at(3) }).collect();
-    let report = Report { holder: "a".into(), sightings: sightings.clone(), now: at(4), turn_until: at(9) };
-    assert!(plant.store.report(&report).await.unwrap());
-    let question = Question { seen_after: at(0), found_after: at(0), duplicates: (at(0), 1), resolved_after: at(0) };
-    let mut seen = plant.store.survey(&question).await.unwrap().sightings;
+    let report =
+        Report { lease: WatchLease { holder: "a".into(), until: at(9) }, sightings: sightings.clone(), now: at(4) };
+    assert!(plant.store.report_sightings(&report).await.unwrap());
+    let question =
+        ConditionQuery { seen_after: at(0), found_after: at(0), duplicates: (at(0), 1), resolved_after: at(0) };
+    let mut seen = plant.store.conditions(&question).await.unwrap().sightings;
     seen.sort_by_key(|sighting| sighting.cause.kind());
     assert_eq!(seen, sightings);
     // What is not reported again is forgotten, and that of others is left alone.
-    let report = Report { holder: "b".into(), sightings: sightings[..1].to_vec(), ..report };
-    assert!(!plant.store.report(&report).await.unwrap());
-    let report = Report { holder: "a".into(), sightings: Vec::new(), ..report };
-    assert!(plant.store.report(&report).await.unwrap());
-    assert_eq!(plant.store.survey(&question).await.unwrap().sightings, sightings[..1]);
+    let report =
+        Report { lease: WatchLease { holder: "b".into(), until: at(9) }, sightings: sightings[..1].to_vec(), ..report };
+    assert!(!plant.store.report_sightings(&report).await.unwrap());
+    let report = Report { lease: WatchLease { holder: "a".into(), until: at(9) }, sightings: Vec::new(), ..report };
+    assert!(plant.store.report_sightings(&report).await.unwrap());
+    assert_eq!(plant.store.conditions(&question).await.unwrap().sightings, sightings[..1]);
 
     let alarms: Vec<Alarm> = sightings
         .iter()
@@ -763,7 +772,7 @@ async fn everything_is_read_back_as_it_was_written(plant: Plant) {
         .collect();
     let changes = Changes { fired: alarms.clone(), ..Changes::default() };
     let notice = changes.notices(at(5)).into_iter().find(|notice| notice.kind == Kind::Drift).unwrap();
-    assert_eq!(notice.turn, Phase::Firing);
+    assert_eq!(notice.phase, Phase::Firing);
     let messages = vec![NewMessage { message_id: "m".into(), channel: "d".into(), notice: notice.clone() }];
     assert!(plant.store.record(&Record { changes, messages, now: at(5) }).await.unwrap());
     let mut open = plant.store.open_alarms().await.unwrap();
@@ -784,9 +793,9 @@ async fn everything_is_read_back_as_it_was_written(plant: Plant) {
     for next in [full.clone(), ChannelState::default()] {
         let mut decide = |line, message: Option<Message>| {
             seen.push((line, message.unwrap().notice));
-            Some(Worked { line: next.clone(), first: None })
+            Some(ChannelUpdate { state: next.clone(), message: None })
         };
-        plant.store.work("d", &mut decide).await.unwrap();
+        plant.store.update_channel("d", &mut decide).await.unwrap();
     }
     assert_eq!(seen, [(ChannelState::default(), notice.clone()), (full, notice)]);
 }
@@ -835,7 +844,8 @@ async fn redis_and_the_database_that_die_are_told_of_while_they_are_away() {
     let count = |title: &str| receiver.titles().iter().filter(|seen| *seen == title).count();
     redis.kill();
     let within = 2 * SOON;
-    eventually("Redis is told of", within, async || (count("[Scanfence] Redis away") == 1).then_some(())).await;
+    eventually("Redis is told of", within, async || (count("[Scanfence] Redis does not answer") == 1).then_some(()))
+        .await;
     server.kill9().await;
     let told = async || (count("[Scanfence] Database failing") == 1).then_some(());
     eventually("the database is told of, without it", within, told).await;
@@ -847,7 +857,11 @@ async fn redis_and_the_database_that_die_are_told_of_while_they_are_away() {
         open.collect::<Vec<_>>().contains(&"storage-failing").then_some(())
     })
     .await;
-    assert_eq!((count("[Scanfence] Redis away"), count("[Scanfence] Database failing")), (1, 1), "once each");
+    assert_eq!(
+        (count("[Scanfence] Redis does not answer"), count("[Scanfence] Database failing")),
+        (1, 1),
+        "once each"
+    );
 }
 
 async fn a_service_tells_people_of_drift_and_bursts_and_shows_no_secret(plant: Plant) {

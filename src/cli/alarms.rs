@@ -10,7 +10,7 @@ use crate::app::{self, Failure, Tested};
 use crate::config::Config;
 use crate::domain::alarm::{Alarm, Kind};
 use crate::domain::channel::Channel;
-use crate::store::alarms::ChannelLine;
+use crate::store::alarms::ChannelQueue;
 
 pub(super) fn command() -> Command {
     let channel = Arg::new("channel").value_name("CHANNEL").required(true).help("the channel's name");
@@ -42,26 +42,27 @@ pub(super) async fn test(config: Config, channel: &str, output: Output) -> Resul
 
 /// `scanfence alarms`
 pub(super) async fn show(config: Config, output: Output) -> Result<ExitCode, Failure> {
-    let (alarms, lines) = app::alarms(&config.deployment).await?;
-    let channels: Vec<(Channel, Option<&ChannelLine>)> = config
+    let (alarms, queues) = app::alarms(&config.deployment).await?;
+    let channels: Vec<(Channel, Option<&ChannelQueue>)> = config
         .alarms
         .channels
         .into_iter()
         .map(|channel| {
-            let line = lines.iter().find(|line| line.channel == channel.name);
-            (channel, line)
+            let queue = queues.iter().find(|queue| queue.channel == channel.name);
+            (channel, queue)
         })
         .collect();
     Ok(print(match output {
         Output::Text => as_text(&alarms, &channels),
         Output::Json => {
-            let channels: Vec<Value> = channels.iter().map(|(channel, line)| channel_as_json(channel, *line)).collect();
+            let channels: Vec<Value> =
+                channels.iter().map(|(channel, queue)| channel_as_json(channel, *queue)).collect();
             json!({"open": alarms, "channels": channels}).to_string()
         }
     }))
 }
 
-fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelLine>)]) -> String {
+fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelQueue>)]) -> String {
     let mut text = Vec::new();
     match alarms.is_empty() {
         true => text.push("no open alarms".to_owned()),
@@ -76,11 +77,11 @@ fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelLine>)]) -> St
         true => text.push("no channels: nobody is told (see SCANFENCE_ALARM_CHANNELS)".to_owned()),
         false => text.push(format!("{:<32} {:<9} {:>7} {:<25} {}", "CHANNEL", "KIND", "WAITING", "DELIVERED", "STATE")),
     }
-    for (channel, line) in channels {
-        let waiting = line.map_or(0, |line| line.waiting);
-        let delivered = line.and_then(|line| line.line.last_delivered_at);
+    for (channel, queue) in channels {
+        let waiting = queue.map_or(0, |queue| queue.waiting);
+        let delivered = queue.and_then(|queue| queue.state.last_delivered_at);
         let delivered = delivered.map_or("-".to_owned(), |at| at.to_string());
-        let state = match line.map(|line| (line.line.failing_since, &line.line.last_error)) {
+        let state = match queue.map(|queue| (queue.state.failing_since, &queue.state.last_error)) {
             Some((Some(since), error)) => format!("failing since {since}: {}", error.as_deref().unwrap_or("-")),
             Some((None, _)) => "good".to_owned(),
             None => "not used yet".to_owned(),
@@ -90,14 +91,14 @@ fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelLine>)]) -> St
     text.join("\n")
 }
 
-fn channel_as_json(channel: &Channel, line: Option<&ChannelLine>) -> Value {
+fn channel_as_json(channel: &Channel, queue: Option<&ChannelQueue>) -> Value {
     let gets: Vec<Kind> = Kind::ALL.into_iter().filter(|&kind| channel.gets(kind)).collect();
-    let state = line.map(|line| &line.line);
+    let state = queue.map(|queue| &queue.state);
     json!({
         "channel": channel.name,
         "kind": channel.receiver.word(),
         "alarms": gets,
-        "waiting": line.map_or(0, |line| line.waiting),
+        "waiting": queue.map_or(0, |queue| queue.waiting),
         "failures": state.map_or(0, |state| state.failures),
         "failing_since": state.and_then(|state| state.failing_since),
         "next_attempt_at": state.and_then(|state| state.next_attempt_at),

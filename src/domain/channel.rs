@@ -1,4 +1,4 @@
-//! The channels by which people are told of alarms, as the configuration names them.
+//! The channels that tell people of alarms, as the configuration has them.
 
 use std::fmt;
 
@@ -18,15 +18,15 @@ const WEBHOOK_KEY: std::ops::RangeInclusive<usize> = 24..=64;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Channel {
-    /// Its name, a word of its own.
+    /// Its name.
     pub name: String,
-    /// In which language it is written to.
+    /// The language of its messages.
     pub language: Language,
     /// Which alarms it gets; empty: all.
     pub alarms: Vec<Kind>,
     /// Whether its address may be in the plant's own network.
     pub allow_private: bool,
-    /// Whom it reaches, and how.
+    /// Who gets its messages, and how.
     pub receiver: Receiver,
 }
 
@@ -38,22 +38,22 @@ impl Channel {
     }
 }
 
-/// Whom a channel reaches. Addresses are secrets too: a robot's URL is all one needs to
-/// write to its group.
+/// Who gets the messages of a channel. Addresses are secrets, too: with the URL of a robot anybody
+/// can write to its group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receiver {
     /// A DingTalk group's robot.
     DingTalk {
         /// Its address.
         url: Address,
-        /// What messages are signed with, where the robot asks for that.
+        /// The key that signs messages, if the robot needs one.
         secret: Option<Secret>,
     },
     /// A Feishu group's robot.
     Feishu {
         /// Its address.
         url: Address,
-        /// What messages are signed with, where the robot asks for that.
+        /// The key that signs messages, if the robot needs one.
         secret: Option<Secret>,
     },
     /// A WeCom group's robot; the key in its address is the secret.
@@ -61,7 +61,7 @@ pub enum Receiver {
         /// Its address.
         url: Address,
     },
-    /// Whatever understands the Standard Webhooks specification.
+    /// A receiver of the Standard Webhooks specification.
     Webhook {
         /// Its address.
         url: Address,
@@ -78,7 +78,7 @@ pub enum Receiver {
         from: String,
         /// The receivers.
         to: Vec<String>,
-        /// User name and password, where the server asks for them.
+        /// User name and password, if the server needs them.
         login: Option<(String, Secret)>,
     },
 }
@@ -104,11 +104,11 @@ pub enum MailTls {
     FromStart,
     /// STARTTLS, or nothing is sent.
     StartTls,
-    /// Not at all: for a relay within the plant.
+    /// No TLS: for a relay in the plant.
     None,
 }
 
-/// A language that channels are written to in.
+/// The language of a channel's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Language {
     /// English.
@@ -126,7 +126,7 @@ pub enum Language {
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, to be used and not shown.
+    /// The text itself. It must not be shown.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -139,12 +139,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A URL of which only scheme and host are ever shown.
+/// A URL. Only its scheme and host are ever shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address(Url);
 
 impl Address {
-    /// The URL itself, to be used and not shown.
+    /// The URL itself. It must not be shown.
     #[must_use]
     pub fn reveal(&self) -> &Url {
         &self.0
@@ -163,7 +163,7 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Why a channel is none.
+/// Why a channel of the configuration is not valid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("alarm channel {name:?}: {problem}")]
 pub struct BadChannel {
@@ -255,7 +255,7 @@ fn read(written: Written) -> Result<Channel, String> {
     Ok(Channel { name, language, alarms, allow_private, receiver })
 }
 
-/// What is wrong with a URL is said without the URL: it is a secret.
+/// The error does not have the URL, because it is a secret.
 fn address(url: &Secret, schemes: &[&str]) -> Result<Address, String> {
     let url = Url::parse(url.reveal()).map_err(|error| format!("its url is none: {error}"))?;
     if !schemes.contains(&url.scheme()) {

@@ -1,4 +1,4 @@
-//! The words of the monitor: what a check reads, what it finds, and what can be done.
+//! What a check reads, what it finds, and what can be done about it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -51,23 +51,23 @@ words! {
 }
 
 words! {
-    /// Where a check stands, and how it ended.
+    /// The state of a check.
     CheckState {
-        /// Nobody has begun it.
+        /// Not begun yet.
         Waiting = "waiting",
-        /// A process reads, or has died and left it to the next one.
+        /// A process runs it. If that process died, the next one continues it.
         Running = "running",
         /// Every log explains its quantity.
         Good = "good",
         /// There are findings.
         Drift = "drift",
-        /// It could not be finished.
+        /// It could not be completed.
         Failed = "failed",
     }
 }
 
 impl CheckState {
-    /// Whether its report is complete.
+    /// Whether it has ended.
     #[must_use]
     pub fn is_over(self) -> bool {
         match self {
@@ -82,23 +82,23 @@ words! {
     Kind {
         /// A quantity is not the sum of its deltas.
         Quantity = "quantity",
-        /// The status is not what the one status function says.
+        /// The status does not follow from plan, holds and quantities.
         Status = "status",
-        /// The work order's `seq` is not its log's last one.
+        /// The `seq` of the work order is not the last one of its log.
         Seq = "seq",
         /// A row of the log is missing.
         Gap = "gap",
         /// A row's `before` is not the previous row's `after`.
         Before = "before",
-        /// A row's `after` is not its `before` and `delta`.
+        /// A row's `after` is not its `before` plus its `delta`.
         After = "after",
         /// A row's `delta` is not what its request asked for.
         Delta = "delta",
         /// A fence is lower than the one before it.
         Fence = "fence",
-        /// Barcode claims are not the barcodes scanned and not unbound since.
+        /// The barcode claims are not the barcodes that were counted and not unbound later.
         Claim = "claim",
-        /// A barcode was counted while it stood counted.
+        /// A barcode was counted again before it was unbound.
         Twice = "twice",
         /// A refused row changed something.
         Refused = "refused",
@@ -107,12 +107,18 @@ words! {
     }
 }
 
+impl Kind {
+    /// The kinds that the monitor may repair without a person: the log says what is right, and nothing
+    /// in it is in doubt.
+    pub const SAFE_TO_REPAIR: [Self; 5] = [Self::Quantity, Self::Status, Self::Seq, Self::Fence, Self::Claim];
+}
+
 words! {
     /// What can be done about a finding.
     Remedy {
-        /// The log says what is right; a repair sets it.
+        /// The log says what is right. A repair can set it.
         Repair = "repair",
-        /// The log itself is in doubt; a person has to decide.
+        /// The log itself is in doubt. A person has to decide.
         Decision = "decision",
     }
 }
@@ -120,19 +126,18 @@ words! {
 words! {
     /// What became of a finding.
     FindingState {
-        /// It stands.
+        /// It is not settled.
         Open = "open",
-        /// It was set right.
+        /// It was repaired.
         Repaired = "repaired",
-        /// A later check no longer saw it.
+        /// A later check did not see it any more.
         Resolved = "resolved",
     }
 }
 
-/// One drift, as a check has judged it.
+/// One drift, as a check found it.
 ///
-/// Numbers and texts are raw here: what is wrong with a row may be that they are no
-/// quantity, no id.
+/// Numbers and texts are not parsed, because a wrong row may have values that are not valid.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Drift {
     /// The work order that it concerns.
@@ -141,21 +146,21 @@ pub struct Drift {
     pub kind: Kind,
     /// Of which counter; `None`: of the work order as a whole.
     pub counter: Option<Counter>,
-    /// The first bad row's place in the log, where there is one.
+    /// The first bad row's place in the log, if there is one.
     pub seq: Option<i64>,
     /// The first bad row's request id.
     pub request_id: Option<String>,
-    /// What should be there.
+    /// The value that should be there.
     pub expected: Value,
-    /// What is there.
+    /// The value that is there.
     pub actual: Value,
-    /// The rows that show it, and the correction proposed.
+    /// The rows that show it, and a proposed correction.
     pub details: Value,
     /// What can be done.
     pub remedy: Remedy,
 }
 
-/// A drift as it is kept: one row of `consistency_findings`.
+/// A drift as it is stored: one row of `consistency_findings`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// Its id.
@@ -182,19 +187,19 @@ pub struct Finding {
     pub details: Value,
     /// See [`Drift`].
     pub remedy: Remedy,
-    /// What became of it.
+    /// Its state.
     pub state: FindingState,
     /// When it was seen first.
     pub found_at: Timestamp,
     /// When it was seen last.
     pub seen_at: Timestamp,
-    /// When it was set right.
+    /// When it was repaired.
     pub repaired_at: Option<Timestamp>,
-    /// When a check no longer saw it.
+    /// When a check did not see it any more.
     pub resolved_at: Option<Timestamp>,
 }
 
-/// One row of `consistency_checks`: a check asked for, its progress, and its report.
+/// One row of `consistency_checks`: a requested check, its progress, and its report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// Its id.
@@ -205,19 +210,19 @@ pub struct Check {
     pub work_order: Option<String>,
     /// Since when they must have changed.
     pub since: Option<Timestamp>,
-    /// Where it stands.
+    /// Its state.
     pub state: CheckState,
-    /// Who asked for it: a principal, or `schedule`.
+    /// Who requested it: a principal, or `schedule`.
     pub requested_by: String,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_at: Timestamp,
-    /// When the first row was about to be read.
+    /// When it began to read.
     pub started_at: Option<Timestamp>,
     /// When progress was last noted.
     pub advanced_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// The last work order read whole.
+    /// The last work order that was read completely.
     pub read_up_to: Option<String>,
     /// Work orders to read, as counted at the start.
     pub work_orders_total: Option<i64>,
@@ -250,10 +255,10 @@ pub struct AuditEntry {
     pub operator: Option<String>,
     /// Why.
     pub reason: String,
-    /// What was asked, as compared when the request id is used again.
+    /// The request, to compare it if the request id is used again.
     pub payload: Value,
-    /// What stood before.
+    /// What was there before.
     pub before: Value,
-    /// What stands since.
+    /// What is there after.
     pub after: Value,
 }

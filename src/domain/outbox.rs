@@ -1,7 +1,7 @@
-//! The outbox of alarms: when a channel's next message may be sent, and what comes of it.
+//! The outbox of alarms: when the next message of a channel may be sent, and what follows. Pure.
 //!
-//! Each channel is a line of messages of which the first is sent again until it arrived
-//! or is too old, so that the end of an alarm never arrives before its beginning.
+//! Each channel has a queue. Its first message is retried until it is delivered or too old. So the end
+//! of an alarm never arrives before its beginning.
 
 use std::time::Duration;
 
@@ -10,49 +10,50 @@ use serde::{Deserialize, Serialize};
 use super::alarm::Notice;
 use super::time::{SKEW, Timestamp};
 
-/// How long a process that sends has the right to: longer than any attempt takes, so that
-/// it only runs out where the process died.
+/// How long a process has a channel claimed. Longer than any attempt takes, so a claim only runs out
+/// if its process died.
 pub const CLAIM: Duration = Duration::from_secs(60);
-/// After the first failed attempt the next one waits this long, twice that after the
-/// second, and so on up to the longest.
+/// The pause after the first failed attempt; after the second twice that, and so on up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
-/// A receiver may ask for a longer pause, within reason.
+/// The longest pause that a receiver may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
-/// What was not delivered for this long is dropped: nobody acts on it any more.
+/// A message that is this old is dropped: nobody would act on it.
 pub const TOO_OLD: Duration = Duration::from_secs(24 * 3600);
+/// Most messages that wait for one channel. The oldest are dropped first.
+pub const MOST_WAITING: i64 = 200;
 
 /// One message of a channel: a row of `alarm_messages`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Message {
-    /// Its place in the line.
+    /// Its place in the queue.
     pub position: i64,
-    /// Its id, the same over all attempts.
+    /// Its id, the same for all attempts.
     pub message_id: String,
-    /// What there is to say.
+    /// What it says.
     pub notice: Notice,
-    /// When it was put there.
+    /// When it was added.
     pub created_at: Timestamp,
     /// Attempts that failed so far.
     pub attempts: i64,
 }
 
-/// How a channel does: a row of `alarm_channels`.
+/// The state of a channel: a row of `alarm_channels`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelState {
     /// The process that sends.
     pub claimed_by: Option<String>,
-    /// Until when it has the right to.
+    /// Until when its claim lasts.
     pub claimed_until: Option<Timestamp>,
-    /// How far the messages sent so far have used up the rate.
+    /// Until when the messages sent so far use up the rate.
     pub paced_until: Option<Timestamp>,
     /// Failed attempts in a row.
     pub failures: i64,
-    /// Since when.
+    /// Since when they fail.
     pub failing_since: Option<Timestamp>,
     /// When the next attempt may be.
     pub next_attempt_at: Option<Timestamp>,
-    /// What was said at the last failure.
+    /// Why the last attempt failed.
     pub last_error: Option<String>,
     /// When a message was last delivered.
     pub last_delivered_at: Option<Timestamp>,
@@ -61,9 +62,9 @@ pub struct ChannelState {
 /// How fast messages may follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// One message per so much time, in the long run.
+    /// One message per this time, in the long run.
     pub every: Duration,
-    /// So many at once after a pause.
+    /// This many at once after a pause.
     pub burst: u32,
 }
 
@@ -72,7 +73,7 @@ pub struct Pace {
 pub enum Outcome {
     /// The receiver took it.
     Delivered,
-    /// Given up: too old, or too many.
+    /// Dropped: too old, or too many.
     Dropped,
 }
 
@@ -88,10 +89,10 @@ impl Outcome {
 }
 
 impl ChannelState {
-    /// The line with its next message claimed by `process`, where that may be sent now.
+    /// The state after `process` has claimed the channel, if its next message may be sent now.
     #[must_use]
     pub fn claim(&self, process: &str, pace: Pace, now: Timestamp) -> Option<Self> {
-        // No farther ahead than this process would have written it.
+        // A time farther ahead was written by a clock that has been set back since; it counts as past.
         let ahead = |time: Option<Timestamp>, longest: Duration| {
             time.filter(|time| *time > now && *time <= now.later(longest.saturating_add(SKEW)))
         };
@@ -107,20 +108,20 @@ impl ChannelState {
         })
     }
 
-    /// Whether `process` still has the right to send.
+    /// Whether `process` still has the channel claimed.
     #[must_use]
     pub fn is_claimed_by(&self, process: &str) -> bool {
         self.claimed_by.as_deref() == Some(process)
     }
 
-    /// The line after its first message arrived.
+    /// The state after the first message was delivered.
     #[must_use]
     pub fn delivered(&self, now: Timestamp) -> Self {
         Self { paced_until: self.paced_until, last_delivered_at: Some(now), ..Self::default() }
     }
 
-    /// The line after an attempt failed. `chance` from 0 to 1 spreads the attempts of
-    /// many channels; `asked` is the pause that the receiver asked for.
+    /// The state after an attempt failed. `chance`, from 0 to 1, spreads the attempts of many
+    /// channels; `asked` is the pause that the receiver asked for.
     #[must_use]
     pub fn failed(&self, error: &str, asked: Option<Duration>, chance: f64, now: Timestamp) -> Self {
         let doubled = u32::try_from(self.failures.clamp(0, 16)).expect("it is clamped");
@@ -138,7 +139,7 @@ impl ChannelState {
         }
     }
 
-    /// The line after its first message was given up: the next one may go at once.
+    /// The state after the first message was dropped. The next one may be sent at once.
     #[must_use]
     pub fn released(&self) -> Self {
         Self { claimed_by: None, claimed_until: None, ..self.clone() }
@@ -157,26 +158,26 @@ mod tests {
 
     #[test]
     fn the_rate_holds_in_every_minute() {
-        let mut line = ChannelState::default();
+        let mut state = ChannelState::default();
         let mut sent = Vec::new();
         for now in (0..600_000).step_by(100) {
-            if let Some(claimed) = line.claim("p", PACE, at(now)) {
-                line = claimed.delivered(at(now));
+            if let Some(claimed) = state.claim("p", PACE, at(now)) {
+                state = claimed.delivered(at(now));
                 sent.push(now);
             }
         }
         let most =
             sent.iter().map(|&from| sent.iter().filter(|&&at| (from..from + 60_000).contains(&at)).count()).max();
-        assert_eq!(most, Some(4 + 60 / 4 - 1), "of 20 that a sender allows");
+        assert_eq!(most, Some(4 + 60 / 4 - 1), "of 20 that a robot allows");
         assert!(sent.len() > 140, "and it goes on: {}", sent.len());
     }
 
     #[test]
     fn one_process_sends_at_a_time_until_its_claim_runs_out() {
-        let line = ChannelState::default().claim("p", PACE, at(0)).unwrap();
-        assert!(line.is_claimed_by("p") && !line.is_claimed_by("q"));
-        assert_eq!(line.claim("q", PACE, at(59_999)), None);
-        assert!(line.claim("q", PACE, at(60_000)).unwrap().is_claimed_by("q"));
+        let state = ChannelState::default().claim("p", PACE, at(0)).unwrap();
+        assert!(state.is_claimed_by("p") && !state.is_claimed_by("q"));
+        assert_eq!(state.claim("q", PACE, at(59_999)), None);
+        assert!(state.claim("q", PACE, at(60_000)).unwrap().is_claimed_by("q"));
     }
 
     #[test]
@@ -192,20 +193,20 @@ mod tests {
 
     #[test]
     fn attempts_come_ever_more_rarely_and_never_stop() {
-        let (mut line, mut now) = (ChannelState::default(), 0);
+        let (mut state, mut now) = (ChannelState::default(), 0);
         let mut pauses = Vec::new();
         for _ in 0..40 {
-            let claimed = line.claim("p", PACE, at(now)).expect("the pause is over");
-            line = claimed.failed("no", None, 1.0, at(now));
-            let pause = line.next_attempt_at.unwrap().since(at(now));
-            assert_eq!(line.claim("p", PACE, at(now)), None, "not before the pause is over");
+            let claimed = state.claim("p", PACE, at(now)).expect("the pause is over");
+            state = claimed.failed("no", None, 1.0, at(now));
+            let pause = state.next_attempt_at.unwrap().since(at(now));
+            assert_eq!(state.claim("p", PACE, at(now)), None, "not before the pause is over");
             pauses.push(pause.as_secs());
             now += u64::try_from(pause.as_millis()).unwrap();
         }
         assert_eq!(pauses[..4], [5, 10, 20, 40]);
         assert_eq!(pauses[39], 900);
-        assert_eq!(line.failing_since, Some(at(0)));
-        assert_eq!(line.claim("p", PACE, at(now)).unwrap().delivered(at(now)).failures, 0);
+        assert_eq!(state.failing_since, Some(at(0)));
+        assert_eq!(state.claim("p", PACE, at(now)).unwrap().delivered(at(now)).failures, 0);
     }
 
     #[test]

@@ -5,8 +5,6 @@
 //! scan. On PostgreSQL it goes over other connections; on SQLite its short writes take
 //! their turn at the one that writes.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,10 +19,8 @@ use crate::domain::time::Timestamp;
 pub const MOST: i64 = 1000;
 /// Most refused duplicates that a survey counts, the newest first.
 pub const MOST_DUPLICATES: i64 = 10_000;
-/// Most messages that wait for one channel; the oldest go first.
-pub const MOST_WAITING: i64 = 200;
-/// Most rows that one call of [`AlarmStore::prune`] deletes of each sort.
-pub const MOST_PRUNED: i64 = 500;
+/// Most rows that one call of [`AlarmStore::clean_up`] deletes of each sort.
+pub const MOST_DELETED: i64 = 500;
 
 /// Where alarms and their messages are kept.
 #[async_trait]
@@ -34,13 +30,13 @@ pub trait AlarmStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Store::write`](super::Store::write).
-    async fn report(&self, report: &Report) -> Result<bool, StoreError>;
+    async fn report_sightings(&self, report: &Report) -> Result<bool, StoreError>;
 
     /// What is wrong as the tables show it, and the alarms that are known.
     ///
     /// # Errors
     /// Where the store can't be read.
-    async fn survey(&self, question: &Question) -> Result<Survey, StoreError>;
+    async fn conditions(&self, query: &ConditionQuery) -> Result<Conditions, StoreError>;
 
     /// Writes, in one transaction, the changes and the messages that tell of them, if every
     /// alarm still stands as the changes suppose; else nothing, and `false`. A process that
@@ -54,7 +50,7 @@ pub trait AlarmStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where the store can't be read.
-    async fn lines(&self) -> Result<Vec<ChannelLine>, StoreError>;
+    async fn channel_queues(&self) -> Result<Vec<ChannelQueue>, StoreError>;
 
     /// Locks a channel's row, hands it with the first waiting message to `decide`, and
     /// writes what that returns, all in one transaction. A process that dies meanwhile has
@@ -62,10 +58,10 @@ pub trait AlarmStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Store::write`](super::Store::write).
-    async fn work(
+    async fn update_channel(
         &self,
         channel: &str,
-        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
+        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<ChannelUpdate> + Send),
     ) -> Result<(), StoreError>;
 
     /// The open alarms, the oldest first, at most [`MOST`].
@@ -79,25 +75,32 @@ pub trait AlarmStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Store::write`](super::Store::write).
-    async fn prune(&self, bounds: &Bounds) -> Result<Vec<Dropped>, StoreError>;
+    async fn clean_up(&self, limits: &CleanUpLimits) -> Result<Vec<Dropped>, StoreError>;
 }
 
 /// What one process sees.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The process.
-    pub holder: String,
+    /// The lease that it asks for.
+    pub lease: WatchLease,
     /// All that it alone can see.
     pub sightings: Vec<Sighting>,
     /// The time.
     pub now: Timestamp,
-    /// Until when it would have the turn.
-    pub turn_until: Timestamp,
+}
+
+/// The right to compare what is wrong with the known alarms: one process has it at a time.
+#[derive(Clone, Debug)]
+pub struct WatchLease {
+    /// The process.
+    pub holder: String,
+    /// Until when it would have the lease.
+    pub until: Timestamp,
 }
 
 /// What to survey.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct ConditionQuery {
     /// Sightings renewed since then.
     pub seen_after: Timestamp,
     /// Besides the open findings, those found since then: what is repaired by itself within
@@ -111,7 +114,7 @@ pub struct Question {
 
 /// What is wrong, and what is known of it.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Survey {
+pub struct Conditions {
     /// What processes see, [`MOST`] of it.
     pub sightings: Vec<Sighting>,
     /// The work orders with findings, those found first first, [`MOST`] of them.
@@ -197,28 +200,28 @@ pub struct NewMessage {
 
 /// How a channel does.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ChannelLine {
+pub struct ChannelQueue {
     /// The channel.
     pub channel: String,
     /// How many messages wait.
     pub waiting: i64,
     /// The rest.
     #[serde(flatten)]
-    pub line: ChannelState,
+    pub state: ChannelState,
 }
 
 /// What is to become of a channel's row and its first message.
 #[derive(Clone, Debug)]
-pub struct Worked {
+pub struct ChannelUpdate {
     /// The row.
-    pub line: ChannelState,
+    pub state: ChannelState,
     /// The message, where something became of it.
-    pub first: Option<First>,
+    pub message: Option<MessageResult>,
 }
 
 /// What became of a line's first message.
 #[derive(Clone, Copy, Debug)]
-pub enum First {
+pub enum MessageResult {
     /// An attempt failed.
     Failed,
     /// It is settled.
@@ -227,11 +230,13 @@ pub enum First {
 
 /// What is too old or too many.
 #[derive(Clone, Debug)]
-pub struct Bounds {
+pub struct CleanUpLimits {
     /// The time.
     pub now: Timestamp,
-    /// Waiting messages put there before are dropped, and those beyond [`MOST_WAITING`].
+    /// Waiting messages that were added before this are dropped.
     pub waiting_after: Timestamp,
+    /// Of each channel, waiting messages beyond the newest of this number are dropped.
+    pub most_waiting: i64,
     /// Messages settled before are deleted.
     pub settled_after: Timestamp,
     /// Alarms resolved before are deleted.
@@ -247,24 +252,6 @@ pub struct Dropped {
     pub channel: String,
     /// How many.
     pub dropped: i64,
-}
-
-impl From<Drifting> for Sighting {
-    fn from(drifting: Drifting) -> Self {
-        let Drifting { work_order, findings, kind, counter, seq, expected, actual, found_at } = drifting;
-        let cause = Cause::Drift { work_order, findings, finding: kind, counter, seq, expected, actual };
-        Self { cause, since: found_at }
-    }
-}
-
-impl Burst {
-    /// The burst as something that is the matter.
-    #[must_use]
-    pub fn seen_within(self, within: Duration) -> Sighting {
-        let Self { station, refused, since, work_order } = self;
-        let cause = Cause::DuplicateBurst { station, refused, within_seconds: within.as_secs(), work_order };
-        Sighting { cause, since }
-    }
 }
 
 /// A sighting as a row: the columns that the cause is known by stand beside it.

@@ -32,13 +32,13 @@ pub trait ConsistencyStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where the store can't be read.
-    async fn next_names(&self, scope: &Scope, after: &str, limit: i64) -> Result<Names, StoreError>;
+    async fn next_work_orders(&self, scope: &Scope, after: &str, limit: i64) -> Result<NextWorkOrders, StoreError>;
 
     /// How many work orders a range has, about.
     ///
     /// # Errors
     /// Where the store can't be read.
-    async fn count_names(&self, scope: &Scope) -> Result<i64, StoreError>;
+    async fn count_work_orders(&self, scope: &Scope) -> Result<i64, StoreError>;
 
     /// These work orders whole, in one snapshot; `None` where that is more than `limit` rows.
     ///
@@ -87,13 +87,13 @@ pub trait ConsistencyStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As any write; taken or not is found out by asking again.
-    async fn take_turn(&self, holder: &str, ttl: Duration) -> Result<bool, StoreError>;
+    async fn take_check_lease(&self, lease: &CheckLease<'_>) -> Result<bool, StoreError>;
 
     /// Gives the right back.
     ///
     /// # Errors
     /// As any write; it runs out by itself.
-    async fn end_turn(&self, holder: &str) -> Result<(), StoreError>;
+    async fn release_check_lease(&self, holder: &str) -> Result<(), StoreError>;
 
     /// Notes a check that is to be run, unless as many wait as may; `false` then.
     ///
@@ -191,7 +191,7 @@ pub trait ConsistencyStore: Send + Sync + 'static {
     async fn repair(
         &self,
         wanted: &RepairWanted<'_>,
-        decide: &mut (dyn FnMut(Evidence) -> Option<Mending> + Send),
+        decide: &mut (dyn FnMut(Evidence) -> Option<RepairChanges> + Send),
     ) -> Result<(), StoreError>;
 }
 
@@ -208,7 +208,7 @@ pub enum Scope {
 
 /// The next work orders of a range.
 #[derive(Clone, Debug, Default)]
-pub struct Names {
+pub struct NextWorkOrders {
     /// Their numbers, and about how long each log is.
     pub found: Vec<(String, i64)>,
     /// How far was looked; `None`: to the end.
@@ -361,17 +361,24 @@ pub struct AskedCheck {
     pub requested_by: String,
 }
 
+/// The right to run checks: one process has it at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckLease<'a> {
+    /// The process.
+    pub holder: &'a str,
+    /// How long it lasts.
+    pub ttl: Duration,
+}
+
 /// How far a check has come since it was last noted.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
     /// The check.
     pub check_id: &'a str,
-    /// Who runs it.
-    pub holder: &'a str,
-    /// For how much longer it has the right to.
-    pub ttl: Duration,
+    /// The lease under which it runs, renewed.
+    pub lease: CheckLease<'a>,
     /// The work orders read whole.
-    pub names: &'a [String],
+    pub numbers: &'a [String],
     /// What they have that should not be, with a fresh id each in case it is new.
     pub drifts: &'a [(String, Drift)],
     /// How far all is read; `None`: no farther than before.
@@ -405,7 +412,7 @@ pub struct RepairWanted<'a> {
     /// The prefix of the log that is known already.
     pub after_seq: i64,
     /// Barcodes whose claims may have to be set right.
-    pub parts: &'a [ClaimPlace],
+    pub barcodes: &'a [ClaimPlace],
     /// At most so many rows after the prefix, and of these barcodes.
     pub limit: i64,
 }
@@ -420,14 +427,14 @@ pub struct Evidence {
     /// The counted rows after the prefix, by seq.
     pub log: Vec<LoggedRow>,
     /// The counted rows of the wanted barcodes, whatever counter and step.
-    pub parts: Vec<LoggedRow>,
+    pub barcode_log: Vec<LoggedRow>,
     /// The claims of the wanted barcodes.
     pub claims: Vec<ClaimedRow>,
 }
 
 /// What a repair writes.
 #[derive(Clone, Debug)]
-pub struct Mending {
+pub struct RepairChanges {
     /// The work order after, its stamp fresh; `None`: as it is.
     pub row: Option<WorkOrder>,
     /// The claims to change.

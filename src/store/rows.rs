@@ -5,7 +5,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::consistency::{Names, Scope};
+use super::consistency::{NextWorkOrders, Scope};
 use super::{Batch, StoreError};
 use crate::domain::consistency::Drift;
 use crate::domain::decide::{Claim, ClaimKey};
@@ -57,8 +57,8 @@ pub(super) fn word<T: serde::Serialize>(value: &T) -> String {
 }
 
 /// The work orders of a range, from rows (kind, number, length or count).
-pub(super) fn names(scope: &Scope, rows: Vec<(String, String, i64)>, limit: i64) -> Names {
-    let mut names = Names::default();
+pub(super) fn names(scope: &Scope, rows: Vec<(String, String, i64)>, limit: i64) -> NextWorkOrders {
+    let mut names = NextWorkOrders::default();
     for (kind, name, n) in rows {
         if kind == "found" {
             names.found.push((name, n));
@@ -74,9 +74,9 @@ pub(super) fn names(scope: &Scope, rows: Vec<(String, String, i64)>, limit: i64)
 }
 
 /// A range of one work order, which is read once.
-pub(super) fn only_name(name: &str, after: &str) -> Names {
+pub(super) fn only_name(name: &str, after: &str) -> NextWorkOrders {
     let found = if name > after { vec![(name.to_owned(), 0)] } else { Vec::new() };
-    Names { found, read_up_to: None }
+    NextWorkOrders { found, read_up_to: None }
 }
 
 /// Drifts as one list, each with the id that it has if it is new.

@@ -7,6 +7,7 @@ use scanfence::domain::consistency::{CheckState, Range};
 use scanfence::domain::work_order::BarcodePolicy;
 use scanfence::monitor::{NotAsked, Settings, Step};
 use scanfence::schedule::{Schedule, Zone};
+use scanfence::store::consistency::CheckLease;
 use tokio_util::sync::CancellationToken;
 
 use crate::floor::{Floor, off};
@@ -14,23 +15,28 @@ use crate::shop::{count, scan};
 
 pub async fn one_process_runs_a_check_at_a_time(floor: &Floor) {
     let other = "another process";
-    let turn = Duration::from_secs(60);
-    assert!(floor.consistency.take_turn(other, turn).await.unwrap());
-    assert!(floor.consistency.take_turn(other, turn).await.unwrap(), "it may renew");
+    let ttl = Duration::from_secs(60);
+    assert!(floor.consistency.take_check_lease(&CheckLease { holder: other, ttl }).await.unwrap());
+    assert!(floor.consistency.take_check_lease(&CheckLease { holder: other, ttl }).await.unwrap(), "it may renew");
     let check = floor.monitor.ask(Range::Full, None, None, "test").await.unwrap();
     let stop = CancellationToken::new();
     assert_eq!(floor.monitor.step(&stop).await.unwrap(), Step::Elsewhere);
-    floor.consistency.end_turn("a third one").await.unwrap();
+    floor.consistency.release_check_lease("a third one").await.unwrap();
     assert_eq!(floor.monitor.step(&stop).await.unwrap(), Step::Elsewhere, "it was not the third one's to end");
     // A holder that is dead is waited for only as long as its turn lasts.
-    assert!(floor.consistency.take_turn(other, Duration::from_millis(1)).await.unwrap());
+    assert!(
+        floor.consistency.take_check_lease(&CheckLease { holder: other, ttl: Duration::from_millis(1) }).await.unwrap()
+    );
     let ended = crate::stage::eventually("its turn comes", crate::stage::SOON, async || {
         Some(floor.monitor.step(&stop).await.unwrap()).filter(|step| *step != Step::Elsewhere)
     })
     .await;
     assert_eq!(ended, Step::Ended(CheckState::Good));
     assert_eq!(floor.monitor.report(&check.check_id).await.unwrap().unwrap().check.state, CheckState::Good);
-    assert!(floor.consistency.take_turn(other, turn).await.unwrap(), "the turn was given back");
+    assert!(
+        floor.consistency.take_check_lease(&CheckLease { holder: other, ttl }).await.unwrap(),
+        "the turn was given back"
+    );
 }
 
 pub async fn a_check_that_was_cut_short_is_gone_on_with(floor: &Floor) {
@@ -44,7 +50,7 @@ pub async fn a_check_that_was_cut_short_is_gone_on_with(floor: &Floor) {
     let stop = CancellationToken::new();
     stop.cancel();
     let first = floor.another("first", off());
-    assert_eq!(first.run_check(&check, &stop, &|_| {}).await.unwrap(), Step::Left);
+    assert_eq!(first.run_check(&check, &stop, &|_| {}).await.unwrap(), Step::Interrupted);
     let left = floor.consistency.check(&check.check_id).await.unwrap().unwrap();
     assert_eq!((left.state, left.work_orders_total), (CheckState::Running, Some(40)));
 

@@ -1,15 +1,13 @@
 //! A store for the monitor that holds nothing: no checks, no findings, no rows.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use crate::domain::consistency::{AuditEntry, Check, CheckState, Finding, Range};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::consistency::{
-    AskedCheck, ClaimPlace, ClaimSlice, ConsistencyStore, Evidence, FindingQuery, LoggedRow, Mending, Names, Page,
-    Progress, RefusedPlace, RepairWanted, Scope, Tail,
+    AskedCheck, CheckLease, ClaimPlace, ClaimSlice, ConsistencyStore, Evidence, FindingQuery, LoggedRow,
+    NextWorkOrders, Page, Progress, RefusedPlace, RepairChanges, RepairWanted, Scope, Tail,
 };
 
 pub(super) struct NoDrift;
@@ -20,11 +18,11 @@ impl ConsistencyStore for NoDrift {
         Ok(Timestamp::parse("2026-01-03T08:00:00Z").unwrap())
     }
 
-    async fn next_names(&self, _: &Scope, _: &str, _: i64) -> Result<Names, StoreError> {
-        Ok(Names::default())
+    async fn next_work_orders(&self, _: &Scope, _: &str, _: i64) -> Result<NextWorkOrders, StoreError> {
+        Ok(NextWorkOrders::default())
     }
 
-    async fn count_names(&self, _: &Scope) -> Result<i64, StoreError> {
+    async fn count_work_orders(&self, _: &Scope) -> Result<i64, StoreError> {
         Ok(0)
     }
 
@@ -52,11 +50,11 @@ impl ConsistencyStore for NoDrift {
         Ok(Tail::default())
     }
 
-    async fn take_turn(&self, _: &str, _: Duration) -> Result<bool, StoreError> {
+    async fn take_check_lease(&self, _: &CheckLease<'_>) -> Result<bool, StoreError> {
         Ok(false)
     }
 
-    async fn end_turn(&self, _: &str) -> Result<(), StoreError> {
+    async fn release_check_lease(&self, _: &str) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -111,7 +109,7 @@ impl ConsistencyStore for NoDrift {
     async fn repair(
         &self,
         _: &RepairWanted<'_>,
-        _: &mut (dyn FnMut(Evidence) -> Option<Mending> + Send),
+        _: &mut (dyn FnMut(Evidence) -> Option<RepairChanges> + Send),
     ) -> Result<(), StoreError> {
         Ok(())
     }

@@ -10,8 +10,8 @@ use sqlx::{PgConnection, Postgres};
 
 use super::super::StoreError;
 use super::super::alarms::{
-    AlarmStore, Bounds, ChannelLine, Dropped, First, MOST, MOST_DUPLICATES, MOST_PRUNED, MOST_WAITING, Question,
-    Record, Report, Survey, Worked, alarm_rows, sighting_rows,
+    AlarmStore, ChannelQueue, ChannelUpdate, CleanUpLimits, ConditionQuery, Conditions, Dropped, MOST, MOST_DELETED,
+    MOST_DUPLICATES, MessageResult, Record, Report, alarm_rows, sighting_rows,
 };
 use super::super::rows;
 use super::{LEND_LIMIT, PostgresStore, bounded, execute, judge, run, transaction_over};
@@ -21,13 +21,13 @@ use crate::domain::time::SKEW;
 
 #[async_trait]
 impl AlarmStore for PostgresStore {
-    async fn report(&self, report: &Report) -> Result<bool, StoreError> {
+    async fn report_sightings(&self, report: &Report) -> Result<bool, StoreError> {
         let mut lent = self.others.lend(LEND_LIMIT).await?;
         let reported = bounded(write_report(lent.get(), report)).await;
         transaction_over(lent, reported).await
     }
 
-    async fn survey(&self, question: &Question) -> Result<Survey, StoreError> {
+    async fn conditions(&self, question: &ConditionQuery) -> Result<Conditions, StoreError> {
         let (refused_after, burst) = question.duplicates;
         let survey = sqlx::query_as(include_str!("survey.sql"))
             .bind(question.seen_after.to_utc())
@@ -46,7 +46,7 @@ impl AlarmStore for PostgresStore {
         transaction_over(lent, recorded).await
     }
 
-    async fn lines(&self) -> Result<Vec<ChannelLine>, StoreError> {
+    async fn channel_queues(&self) -> Result<Vec<ChannelQueue>, StoreError> {
         let lines = sqlx::query_as(
             "select row_to_json(l)::text
              from (select c.*, (select count(*) from alarm_messages m
@@ -56,10 +56,10 @@ impl AlarmStore for PostgresStore {
         self.read(lines).await
     }
 
-    async fn work(
+    async fn update_channel(
         &self,
         channel: &str,
-        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
+        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<ChannelUpdate> + Send),
     ) -> Result<(), StoreError> {
         let mut lent = self.others.lend(LEND_LIMIT).await?;
         let worked = bounded(work_on(lent.get(), channel, decide)).await;
@@ -74,7 +74,7 @@ impl AlarmStore for PostgresStore {
         self.read(open.bind(MOST)).await
     }
 
-    async fn prune(&self, bounds: &Bounds) -> Result<Vec<Dropped>, StoreError> {
+    async fn clean_up(&self, bounds: &CleanUpLimits) -> Result<Vec<Dropped>, StoreError> {
         let mut lent = self.others.lend(LEND_LIMIT).await?;
         let pruned = bounded(write_prune(lent.get(), bounds)).await;
         transaction_over(lent, pruned).await
@@ -88,7 +88,7 @@ async fn write_report(connection: &mut PgConnection, report: &Report) -> Result<
         "delete from alarm_sightings s where s.holder = $1 and not exists (
              select 1 from json_array_elements($2::json) v where v ->> 'kind' = s.kind and v ->> 'key' = s.key)",
     );
-    run(connection, forget.bind(report.holder.clone()).bind(seen.clone())).await?;
+    run(connection, forget.bind(report.lease.holder.clone()).bind(seen.clone())).await?;
     let renew = sqlx::query(
         "insert into alarm_sightings (kind, key, holder, cause, since, seen_at)
          select v ->> 'kind', v ->> 'key', $1, (v -> 'cause')::jsonb, (v ->> 'since')::timestamptz, $3
@@ -96,13 +96,13 @@ async fn write_report(connection: &mut PgConnection, report: &Report) -> Result<
          on conflict (kind, key, holder) do update
              set cause = excluded.cause, since = excluded.since, seen_at = excluded.seen_at",
     );
-    run(connection, renew.bind(report.holder.clone()).bind(seen).bind(report.now.to_utc())).await?;
+    run(connection, renew.bind(report.lease.holder.clone()).bind(seen).bind(report.now.to_utc())).await?;
     let take = sqlx::query(
         "update alarm_turn set holder = $1, expires_at = $2
          where turn = 1 and (holder is null or holder = $1 or expires_at <= $3 or expires_at > $4)",
     );
-    let take = take.bind(report.holder.clone()).bind(report.turn_until.to_utc()).bind(report.now.to_utc());
-    let take = take.bind(report.turn_until.later(SKEW).to_utc());
+    let take = take.bind(report.lease.holder.clone()).bind(report.lease.until.to_utc()).bind(report.now.to_utc());
+    let take = take.bind(report.lease.until.later(SKEW).to_utc());
     let taken = run(connection, take).await?.rows_affected() == 1;
     execute(connection, "commit").await?;
     Ok(taken)
@@ -172,7 +172,7 @@ async fn all(
 async fn work_on(
     connection: &mut PgConnection,
     channel: &str,
-    decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
+    decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<ChannelUpdate> + Send),
 ) -> Result<(), StoreError> {
     execute(connection, "begin").await?;
     let line = "select row_to_json(c)::text from alarm_channels c where c.channel = $1 for update";
@@ -182,7 +182,7 @@ async fn work_on(
     let message: Option<Message> = one(connection, first, channel).await?;
     let position = message.as_ref().map(|message| message.position);
     let worked = line.and_then(|line| decide(line, message));
-    if let Some(Worked { line, first }) = worked {
+    if let Some(ChannelUpdate { state: line, message: first }) = worked {
         let write = sqlx::query(
             "update alarm_channels c
              set claimed_by = v.claimed_by, claimed_until = v.claimed_until, paced_until = v.paced_until,
@@ -193,8 +193,8 @@ async fn work_on(
         run(connection, write.bind(channel.to_owned()).bind(list(&line))).await?;
         if let (Some(first), Some(position)) = (first, position) {
             let (failed, settled_at, outcome) = match first {
-                First::Failed => (1_i64, None, None),
-                First::Settled(outcome, at) => (0, Some(at.to_utc()), Some(outcome.word())),
+                MessageResult::Failed => (1_i64, None, None),
+                MessageResult::Settled(outcome, at) => (0, Some(at.to_utc()), Some(outcome.word())),
             };
             let write = sqlx::query(
                 "update alarm_messages set attempts = attempts + $2, settled_at = $3, outcome = $4
@@ -206,7 +206,7 @@ async fn work_on(
     execute(connection, "commit").await
 }
 
-async fn write_prune(connection: &mut PgConnection, bounds: &Bounds) -> Result<Vec<Dropped>, StoreError> {
+async fn write_prune(connection: &mut PgConnection, bounds: &CleanUpLimits) -> Result<Vec<Dropped>, StoreError> {
     execute(connection, "begin").await?;
     let drop = sqlx::query_as(
         "update alarm_messages m set settled_at = $1, outcome = 'dropped'
@@ -216,7 +216,7 @@ async fn write_prune(connection: &mut PgConnection, bounds: &Bounds) -> Result<V
                order by n.position desc offset $3 limit 1))
          returning m.channel",
     );
-    let drop = drop.bind(bounds.now.to_utc()).bind(bounds.waiting_after.to_utc()).bind(MOST_WAITING);
+    let drop = drop.bind(bounds.now.to_utc()).bind(bounds.waiting_after.to_utc()).bind(bounds.most_waiting);
     let channels: Vec<(String,)> = drop.fetch_all(&mut *connection).await.map_err(judge)?;
     let mut dropped: BTreeMap<String, i64> = BTreeMap::new();
     for (channel,) in channels {
@@ -239,7 +239,7 @@ async fn write_prune(connection: &mut PgConnection, bounds: &Bounds) -> Result<V
             bounds.seen_after,
         ),
     ] {
-        run(connection, sqlx::query(statement).bind(before.to_utc()).bind(MOST_PRUNED)).await?;
+        run(connection, sqlx::query(statement).bind(before.to_utc()).bind(MOST_DELETED)).await?;
     }
     execute(connection, "commit").await?;
     Ok(dropped.into_iter().map(|(channel, dropped)| Dropped { channel, dropped }).collect())

@@ -3,8 +3,6 @@
 //! Reads go through connections of their own, in transactions that last no longer than a
 //! page of rows, on the primary.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgArguments, PgRow};
@@ -12,8 +10,8 @@ use sqlx::query::{Query, QueryAs};
 use sqlx::{FromRow, PgConnection, Postgres};
 
 use super::super::consistency::{
-    AskedCheck, ClaimPlace, ClaimSlice, ClaimedRow, ConsistencyStore, Evidence, FindingQuery, LoggedRow, Mending,
-    Names, Page, Progress, RefusedPlace, RepairWanted, Scope, Tail,
+    AskedCheck, CheckLease, ClaimPlace, ClaimSlice, ClaimedRow, ConsistencyStore, Evidence, FindingQuery, LoggedRow,
+    NextWorkOrders, Page, Progress, RefusedPlace, RepairChanges, RepairWanted, Scope, Tail,
 };
 use super::super::{StoreError, rows};
 use super::{LEND_LIMIT, PostgresStore, bounded, execute, judge, run, statement_over, transaction_over};
@@ -35,7 +33,7 @@ impl ConsistencyStore for PostgresStore {
         now.ok_or_else(|| StoreError::Refused("the server's clock can't be read".into()))
     }
 
-    async fn next_names(&self, scope: &Scope, after: &str, limit: i64) -> Result<Names, StoreError> {
+    async fn next_work_orders(&self, scope: &Scope, after: &str, limit: i64) -> Result<NextWorkOrders, StoreError> {
         let query = match scope {
             Scope::All => sqlx::query_as(include_str!("consistency/names.sql")).bind(after.to_owned()).bind(limit),
             Scope::ChangedSince(since) => sqlx::query_as(include_str!("consistency/names_changed.sql"))
@@ -48,7 +46,7 @@ impl ConsistencyStore for PostgresStore {
         Ok(rows::names(scope, found, limit))
     }
 
-    async fn count_names(&self, scope: &Scope) -> Result<i64, StoreError> {
+    async fn count_work_orders(&self, scope: &Scope) -> Result<i64, StoreError> {
         let query = match scope {
             Scope::All => sqlx::query_as("select count(*) from work_orders"),
             Scope::ChangedSince(since) => {
@@ -154,7 +152,7 @@ impl ConsistencyStore for PostgresStore {
         transaction_over(lent, tail).await
     }
 
-    async fn take_turn(&self, holder: &str, ttl: Duration) -> Result<bool, StoreError> {
+    async fn take_check_lease(&self, lease: &CheckLease<'_>) -> Result<bool, StoreError> {
         let take = sqlx::query(
             "update consistency_lease
              set holder = $1, expires_at = clock_timestamp() + make_interval(secs => $2)
@@ -163,10 +161,10 @@ impl ConsistencyStore for PostgresStore {
                     -- what no turn lasts was written by a clock that was set back since
                     or expires_at > clock_timestamp() + make_interval(secs => $2 + 60))",
         );
-        Ok(self.change(take.bind(holder).bind(ttl.as_secs_f64())).await? == 1)
+        Ok(self.change(take.bind(lease.holder).bind(lease.ttl.as_secs_f64())).await? == 1)
     }
 
-    async fn end_turn(&self, holder: &str) -> Result<(), StoreError> {
+    async fn release_check_lease(&self, holder: &str) -> Result<(), StoreError> {
         let end = sqlx::query("update consistency_lease set holder = null where lease = 1 and holder = $1");
         self.change(end.bind(holder)).await.map(drop)
     }
@@ -302,7 +300,7 @@ impl ConsistencyStore for PostgresStore {
     async fn repair(
         &self,
         wanted: &RepairWanted<'_>,
-        decide: &mut (dyn FnMut(Evidence) -> Option<Mending> + Send),
+        decide: &mut (dyn FnMut(Evidence) -> Option<RepairChanges> + Send),
     ) -> Result<(), StoreError> {
         let mut lent = self.monitor.lend(LEND_LIMIT).await?;
         let connection = lent.get();
@@ -365,7 +363,7 @@ async fn note(connection: &mut PgConnection, progress: &Progress<'_>) -> Result<
         "update consistency_lease set expires_at = clock_timestamp() + make_interval(secs => $2)
          where lease = 1 and holder = $1",
     );
-    let renewed = run(connection, renew.bind(progress.holder).bind(progress.ttl.as_secs_f64())).await?;
+    let renewed = run(connection, renew.bind(progress.lease.holder).bind(progress.lease.ttl.as_secs_f64())).await?;
     if renewed.rows_affected() == 0 {
         execute(connection, "rollback").await?;
         return Ok(false);
@@ -381,7 +379,7 @@ async fn note(connection: &mut PgConnection, progress: &Progress<'_>) -> Result<
         "update consistency_findings set state = 'resolved', resolved_at = clock_timestamp()
          where state <> 'resolved' and work_order = any ($2) and last_check_id <> $1 and seen_at < $3",
     );
-    let names = progress.names.to_vec();
+    let names = progress.numbers.to_vec();
     run(connection, resolve.bind(progress.check_id).bind(names).bind(progress.read_since.to_utc())).await?;
     let advance = sqlx::query(
         "update consistency_checks
@@ -392,7 +390,7 @@ async fn note(connection: &mut PgConnection, progress: &Progress<'_>) -> Result<
     let advance = advance
         .bind(progress.check_id)
         .bind(progress.read_up_to)
-        .bind(rows::length(progress.names))
+        .bind(rows::length(progress.numbers))
         .bind(progress.rows_read)
         .bind(rows::length(progress.drifts));
     run(connection, advance).await?;
@@ -408,7 +406,7 @@ async fn evidence(connection: &mut PgConnection, wanted: &RepairWanted<'_>) -> R
     let work_order = locked.first().map(|(_, row)| rows::read(row)).transpose()?;
     let state = sqlx::query_as("select state from consistency_findings where finding_id = $1 for update");
     let state: Vec<(String,)> = all(connection, state.bind(wanted.finding.finding_id.clone())).await?;
-    let texts = |text: fn(&ClaimPlace) -> &String| wanted.parts.iter().map(text).cloned().collect::<Vec<_>>();
+    let texts = |text: fn(&ClaimPlace) -> &String| wanted.barcodes.iter().map(text).cloned().collect::<Vec<_>>();
     let mut barcodes = texts(|part| &part.barcode);
     barcodes.sort_unstable();
     barcodes.dedup();
@@ -424,12 +422,12 @@ async fn evidence(connection: &mut PgConnection, wanted: &RepairWanted<'_>) -> R
         state: state.first().and_then(|(state,)| FindingState::of_word(state)),
         work_order,
         log: all(connection, counted(name, wanted.after_seq, wanted.limit)).await?,
-        parts: all(connection, parts).await?,
+        barcode_log: all(connection, parts).await?,
         claims: all(connection, claims).await?,
     })
 }
 
-async fn mend(connection: &mut PgConnection, finding_id: &str, mending: &Mending) -> Result<(), StoreError> {
+async fn mend(connection: &mut PgConnection, finding_id: &str, mending: &RepairChanges) -> Result<(), StoreError> {
     if let Some(row) = &mending.row {
         let set = sqlx::query(include_str!("consistency/mend.sql"))
             .bind(row.work_order.as_str())

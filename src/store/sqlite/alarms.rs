@@ -8,8 +8,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::super::StoreError;
 use super::super::alarms::{
-    AlarmStore, Bounds, ChannelLine, Dropped, First, MOST, MOST_DUPLICATES, MOST_PRUNED, MOST_WAITING, Question,
-    Record, Report, Survey, Worked, alarm_rows, sighting_rows,
+    AlarmStore, ChannelQueue, ChannelUpdate, CleanUpLimits, ConditionQuery, Conditions, Dropped, MOST, MOST_DELETED,
+    MOST_DUPLICATES, MessageResult, Record, Report, alarm_rows, sighting_rows,
 };
 use super::super::rows;
 use super::calls::{Arguments, fetch, list};
@@ -20,7 +20,7 @@ use crate::domain::time::SKEW;
 
 #[async_trait]
 impl AlarmStore for SqliteStore {
-    async fn report(&self, report: &Report) -> Result<bool, StoreError> {
+    async fn report_sightings(&self, report: &Report) -> Result<bool, StoreError> {
         limited(async {
             let mut lent = self.begin(LEND_LIMIT).await?;
             let reported = write_report(lent.get(), report).await;
@@ -29,7 +29,7 @@ impl AlarmStore for SqliteStore {
         .await
     }
 
-    async fn survey(&self, question: &Question) -> Result<Survey, StoreError> {
+    async fn conditions(&self, question: &ConditionQuery) -> Result<Conditions, StoreError> {
         let (refused_after, burst) = question.duplicates;
         let mut found = self
             .read(SURVEY, |bound| {
@@ -59,14 +59,14 @@ impl AlarmStore for SqliteStore {
         .await
     }
 
-    async fn lines(&self) -> Result<Vec<ChannelLine>, StoreError> {
+    async fn channel_queues(&self) -> Result<Vec<ChannelQueue>, StoreError> {
         self.read(LINES, |_| {}).await
     }
 
-    async fn work(
+    async fn update_channel(
         &self,
         channel: &str,
-        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
+        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<ChannelUpdate> + Send),
     ) -> Result<(), StoreError> {
         limited(async {
             let mut lent = self.begin(LEND_LIMIT).await?;
@@ -80,7 +80,7 @@ impl AlarmStore for SqliteStore {
         self.read(OPEN_ALARMS, |bound| bound.number(MOST)).await
     }
 
-    async fn prune(&self, bounds: &Bounds) -> Result<Vec<Dropped>, StoreError> {
+    async fn clean_up(&self, bounds: &CleanUpLimits) -> Result<Vec<Dropped>, StoreError> {
         limited(async {
             let mut lent = self.begin(LEND_LIMIT).await?;
             let pruned = write_prune(lent.get(), bounds).await;
@@ -93,10 +93,10 @@ impl AlarmStore for SqliteStore {
 async fn write_report(connection: &mut SqliteConnection, report: &Report) -> Result<bool, Failure> {
     let seen = list(&sighting_rows(&report.sightings));
     let now = report.now.to_string();
-    change(connection, FORGET, &[&report.holder, &seen]).await?;
-    change(connection, RENEW, &[&report.holder, &seen, &now]).await?;
-    let (until, doubtful) = (report.turn_until.to_string(), report.turn_until.later(SKEW).to_string());
-    Ok(change(connection, TAKE_TURN, &[&report.holder, &until, &now, &doubtful]).await? == 1)
+    change(connection, FORGET, &[&report.lease.holder, &seen]).await?;
+    change(connection, RENEW, &[&report.lease.holder, &seen, &now]).await?;
+    let (until, doubtful) = (report.lease.until.to_string(), report.lease.until.later(SKEW).to_string());
+    Ok(change(connection, TAKE_TURN, &[&report.lease.holder, &until, &now, &doubtful]).await? == 1)
 }
 
 async fn write_record(connection: &mut SqliteConnection, record: &Record) -> Result<bool, Failure> {
@@ -121,19 +121,19 @@ async fn write_record(connection: &mut SqliteConnection, record: &Record) -> Res
 async fn work_on(
     connection: &mut SqliteConnection,
     channel: &str,
-    decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
+    decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<ChannelUpdate> + Send),
 ) -> Result<(), Failure> {
     let line: Option<ChannelState> = one(connection, LINE, channel).await?;
     let message: Option<Message> = one(connection, FIRST_MESSAGE, channel).await?;
     let position = message.as_ref().map(|message| message.position);
-    let Some(Worked { line, first }) = line.and_then(|line| decide(line, message)) else {
+    let Some(ChannelUpdate { state: line, message: first }) = line.and_then(|line| decide(line, message)) else {
         return Ok(());
     };
     change(connection, WRITE_LINE, &[channel, &list(&line)]).await?;
     if let (Some(first), Some(position)) = (first, position) {
         let (failed, settled_at, outcome) = match first {
-            First::Failed => (1, None, None),
-            First::Settled(outcome, at) => (0, Some(at.to_string()), Some(outcome.word())),
+            MessageResult::Failed => (1, None, None),
+            MessageResult::Settled(outcome, at) => (0, Some(at.to_string()), Some(outcome.word())),
         };
         let mut bound = Arguments::default();
         bound.number(position);
@@ -145,11 +145,11 @@ async fn work_on(
     Ok(())
 }
 
-async fn write_prune(connection: &mut SqliteConnection, bounds: &Bounds) -> Result<Vec<Dropped>, Failure> {
+async fn write_prune(connection: &mut SqliteConnection, bounds: &CleanUpLimits) -> Result<Vec<Dropped>, Failure> {
     let mut bound = Arguments::default();
     bound.text(&bounds.now.to_string());
     bound.text(&bounds.waiting_after.to_string());
-    bound.number(MOST_WAITING);
+    bound.number(bounds.most_waiting);
     let mut dropped: BTreeMap<String, i64> = BTreeMap::new();
     for row in bound.query(DROP).fetch_all(&mut *connection).await? {
         *dropped.entry(row.try_get(0)?).or_default() += 1;
@@ -161,7 +161,7 @@ async fn write_prune(connection: &mut SqliteConnection, bounds: &Bounds) -> Resu
     ] {
         let mut bound = Arguments::default();
         bound.text(&before.to_string());
-        bound.number(MOST_PRUNED);
+        bound.number(MOST_DELETED);
         bound.query(statement).execute(&mut *connection).await?;
     }
     Ok(dropped.into_iter().map(|(channel, dropped)| Dropped { channel, dropped }).collect())

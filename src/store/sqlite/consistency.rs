@@ -12,8 +12,8 @@ use sqlx::FromRow;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::super::consistency::{
-    AskedCheck, ClaimPlace, ClaimSlice, ConsistencyStore, Evidence, FindingQuery, LoggedRow, Mending, Names, Page,
-    Progress, RefusedPlace, RepairWanted, Scope, Tail,
+    AskedCheck, CheckLease, ClaimPlace, ClaimSlice, ConsistencyStore, Evidence, FindingQuery, LoggedRow,
+    NextWorkOrders, Page, Progress, RefusedPlace, RepairChanges, RepairWanted, Scope, Tail,
 };
 use super::super::{StoreError, rows};
 use super::calls::{Arguments, fetch, list, run};
@@ -31,7 +31,7 @@ impl ConsistencyStore for SqliteStore {
         self.look_one(sql::NOW, |_| {}).await
     }
 
-    async fn next_names(&self, scope: &Scope, after: &str, limit: i64) -> Result<Names, StoreError> {
+    async fn next_work_orders(&self, scope: &Scope, after: &str, limit: i64) -> Result<NextWorkOrders, StoreError> {
         let mut bound = Arguments::default();
         bound.text(after);
         bound.number(limit);
@@ -47,7 +47,7 @@ impl ConsistencyStore for SqliteStore {
         Ok(rows::names(scope, found, limit))
     }
 
-    async fn count_names(&self, scope: &Scope) -> Result<i64, StoreError> {
+    async fn count_work_orders(&self, scope: &Scope) -> Result<i64, StoreError> {
         match scope {
             Scope::All => self.look_one(sql::COUNT_ALL, |_| {}).await,
             Scope::ChangedSince(since) => {
@@ -137,14 +137,14 @@ impl ConsistencyStore for SqliteStore {
         .await
     }
 
-    async fn take_turn(&self, holder: &str, ttl: Duration) -> Result<bool, StoreError> {
+    async fn take_check_lease(&self, lease: &CheckLease<'_>) -> Result<bool, StoreError> {
         let mut bound = Arguments::default();
-        bound.text(holder);
-        bound.text(&seconds(ttl));
+        bound.text(lease.holder);
+        bound.text(&seconds(lease.ttl));
         Ok(self.change(sql::TAKE_TURN, bound).await? == 1)
     }
 
-    async fn end_turn(&self, holder: &str) -> Result<(), StoreError> {
+    async fn release_check_lease(&self, holder: &str) -> Result<(), StoreError> {
         let mut bound = Arguments::default();
         bound.text(holder);
         self.change(sql::END_TURN, bound).await.map(drop)
@@ -254,7 +254,7 @@ impl ConsistencyStore for SqliteStore {
     async fn repair(
         &self,
         wanted: &RepairWanted<'_>,
-        decide: &mut (dyn FnMut(Evidence) -> Option<Mending> + Send),
+        decide: &mut (dyn FnMut(Evidence) -> Option<RepairChanges> + Send),
     ) -> Result<(), StoreError> {
         limited(async {
             let mut lent = self.begin(LEND_LIMIT).await?;
@@ -379,8 +379,8 @@ async fn counted(
 
 async fn note(connection: &mut SqliteConnection, progress: &Progress<'_>) -> Result<bool, Failure> {
     let mut bound = Arguments::default();
-    bound.text(progress.holder);
-    bound.text(&seconds(progress.ttl));
+    bound.text(progress.lease.holder);
+    bound.text(&seconds(progress.lease.ttl));
     if change(connection, sql::RENEW_TURN, bound).await? == 0 {
         return Ok(false);
     }
@@ -393,13 +393,13 @@ async fn note(connection: &mut SqliteConnection, progress: &Progress<'_>) -> Res
     }
     let mut bound = Arguments::default();
     bound.text(progress.check_id);
-    bound.text(&list(&progress.names));
+    bound.text(&list(&progress.numbers));
     bound.text(&progress.read_since.to_string());
     change(connection, sql::RESOLVE, bound).await?;
     let mut bound = Arguments::default();
     bound.text(progress.check_id);
     bound.maybe(progress.read_up_to);
-    bound.number(rows::length(progress.names));
+    bound.number(rows::length(progress.numbers));
     bound.number(progress.rows_read);
     bound.number(rows::length(progress.drifts));
     change(connection, sql::ADVANCE, bound).await?;
@@ -415,7 +415,7 @@ async fn evidence(connection: &mut SqliteConnection, wanted: &RepairWanted<'_>) 
     let of_parts = || {
         let mut bound = Arguments::default();
         bound.text(name);
-        bound.text(&list(&wanted.parts));
+        bound.text(&list(&wanted.barcodes));
         bound.number(wanted.limit);
         bound
     };
@@ -423,12 +423,12 @@ async fn evidence(connection: &mut SqliteConnection, wanted: &RepairWanted<'_>) 
         state: finding.map(|finding| finding.state),
         work_order: work_order(connection, name).await?,
         log: counted(connection, name, wanted.after_seq, wanted.limit).await?,
-        parts: all(connection, sql::PARTS, of_parts()).await?,
+        barcode_log: all(connection, sql::PARTS, of_parts()).await?,
         claims: all(connection, sql::PARTS_CLAIMS, of_parts()).await?,
     })
 }
 
-async fn mend(connection: &mut SqliteConnection, finding_id: &str, mending: &Mending) -> Result<(), Failure> {
+async fn mend(connection: &mut SqliteConnection, finding_id: &str, mending: &RepairChanges) -> Result<(), Failure> {
     if let Some(row) = &mending.row {
         let mut bound = Arguments::default();
         bound.text(row.work_order.as_str());
