@@ -393,7 +393,7 @@ async fn one_replica_has_the_turn_and_another_takes_it_over(plant: Plant) {
     assert_eq!(first.step(at(40)).await, Step::Elsewhere);
     plant.repair("P2025").await;
     assert_eq!(told(second.step(at(91)).await), ["resolved drift 1"]);
-    // A turn taken by a clock that is put back: nobody waits for that hour to come again.
+    // The lease was taken before the clock was set back: nobody waits until it expires by the old clock.
     assert_ne!(second.step(at(4000)).await, Step::Elsewhere);
     assert_ne!(first.step(at(400)).await, Step::Elsewhere);
 }
@@ -444,7 +444,7 @@ async fn what_checks_find_and_repairs_set_right_is_told_once_each(plant: Plant) 
     }
     assert_eq!(service.terminate(SOON).await, Some(0));
     let setup = plant.setup().set("USER", "E1024");
-    // The turn of the service that ended runs out first.
+    // The lease of the service that ended expires first.
     let begun = Timestamp::cut(chrono::Utc::now()).unwrap().later(Duration::from_secs(60));
     let after = |seconds| begun.later(Duration::from_secs(seconds));
     let mut watch = plant.watch(&[]);
@@ -565,7 +565,7 @@ async fn a_channel_gets_only_the_alarms_that_it_asked_for(plant: Plant) {
 }
 
 async fn what_is_too_old_or_too_many_is_dropped_oldest_first(plant: Plant) {
-    let bounds = |now: u64, waiting_after: u64, settled_after: u64| CleanUpLimits {
+    let limits = |now: u64, waiting_after: u64, settled_after: u64| CleanUpLimits {
         now: at(now),
         waiting_after: at(waiting_after),
         most_waiting: MOST_WAITING,
@@ -577,13 +577,13 @@ async fn what_is_too_old_or_too_many_is_dropped_oldest_first(plant: Plant) {
     plant.put("d", &["W3"], 10).await;
     plant.put("e", &["X1"], 1).await;
     let dropped = |channel: &str, dropped| Dropped { channel: channel.into(), dropped };
-    let pruned = plant.store.clean_up(&bounds(20, 5, 0)).await.unwrap();
-    assert_eq!(pruned, [dropped("d", 2), dropped("e", 1)]);
+    let gone = plant.store.clean_up(&limits(20, 5, 0)).await.unwrap();
+    assert_eq!(gone, [dropped("d", 2), dropped("e", 1)]);
     assert_eq!(plant.line("d").await.unwrap().waiting, 1);
 
     let many: Vec<String> = (0..MOST_WAITING + 5).map(|n| format!("M{n:03}")).collect();
     plant.put("d", &many.iter().map(String::as_str).collect::<Vec<_>>(), 30).await;
-    assert_eq!(plant.store.clean_up(&bounds(40, 5, 0)).await.unwrap(), [dropped("d", 6)]);
+    assert_eq!(plant.store.clean_up(&limits(40, 5, 0)).await.unwrap(), [dropped("d", 6)]);
     assert_eq!(plant.line("d").await.unwrap().waiting, MOST_WAITING);
     let mut first = None;
     plant
@@ -596,7 +596,7 @@ async fn what_is_too_old_or_too_many_is_dropped_oldest_first(plant: Plant) {
         .unwrap();
     assert_eq!(first.as_deref(), Some("m-a-M005"), "W3 and the first of the many are gone");
     // What was settled long ago is deleted, alarms with it; open ones stay.
-    assert!(plant.store.clean_up(&bounds(50, 5, 45)).await.unwrap().is_empty());
+    assert!(plant.store.clean_up(&limits(50, 5, 45)).await.unwrap().is_empty());
     let open = plant.store.open_alarms().await.unwrap();
     assert_eq!(open.len(), 4 + many.len());
 }
@@ -623,9 +623,9 @@ impl AlarmStore for Failing {
         self.store.report_sightings(report).await
     }
 
-    async fn conditions(&self, question: &ConditionQuery) -> Result<Conditions, StoreError> {
+    async fn conditions(&self, query: &ConditionQuery) -> Result<Conditions, StoreError> {
         self.try_it()?;
-        self.store.conditions(question).await
+        self.store.conditions(query).await
     }
 
     async fn record(&self, record: &Record) -> Result<bool, StoreError> {
@@ -649,8 +649,8 @@ impl AlarmStore for Failing {
         self.store.open_alarms().await
     }
 
-    async fn clean_up(&self, bounds: &CleanUpLimits) -> Result<Vec<Dropped>, StoreError> {
-        self.store.clean_up(bounds).await
+    async fn clean_up(&self, limits: &CleanUpLimits) -> Result<Vec<Dropped>, StoreError> {
+        self.store.clean_up(limits).await
     }
 }
 
@@ -742,21 +742,19 @@ async fn everything_is_read_back_as_it_was_written(plant: Plant) {
         Cause::DuplicateBurst { station: String::new(), refused: 3, within_seconds: 60, work_order: "W".into() },
     ];
     let sightings: Vec<Sighting> = causes.into_iter().map(|cause| Sighting { cause, since: at(3) }).collect();
-    let report =
-        Report { lease: WatchLease { holder: "a".into(), until: at(9) }, sightings: sightings.clone(), now: at(4) };
+    let lease = |holder: &str| WatchLease { holder: holder.into(), until: at(9) };
+    let report = Report { lease: lease("a"), sightings: sightings.clone(), now: at(4) };
     assert!(plant.store.report_sightings(&report).await.unwrap());
-    let question =
-        ConditionQuery { seen_after: at(0), found_after: at(0), duplicates: (at(0), 1), resolved_after: at(0) };
-    let mut seen = plant.store.conditions(&question).await.unwrap().sightings;
+    let query = ConditionQuery { seen_after: at(0), found_after: at(0), duplicates: (at(0), 1), resolved_after: at(0) };
+    let mut seen = plant.store.conditions(&query).await.unwrap().sightings;
     seen.sort_by_key(|sighting| sighting.cause.kind());
     assert_eq!(seen, sightings);
     // What is not reported again is forgotten, and that of others is left alone.
-    let report =
-        Report { lease: WatchLease { holder: "b".into(), until: at(9) }, sightings: sightings[..1].to_vec(), ..report };
+    let report = Report { lease: lease("b"), sightings: sightings[..1].to_vec(), ..report };
     assert!(!plant.store.report_sightings(&report).await.unwrap());
-    let report = Report { lease: WatchLease { holder: "a".into(), until: at(9) }, sightings: Vec::new(), ..report };
+    let report = Report { lease: lease("a"), sightings: Vec::new(), ..report };
     assert!(plant.store.report_sightings(&report).await.unwrap());
-    assert_eq!(plant.store.conditions(&question).await.unwrap().sightings, sightings[..1]);
+    assert_eq!(plant.store.conditions(&query).await.unwrap().sightings, sightings[..1]);
 
     let alarms: Vec<Alarm> = sightings
         .iter()
@@ -815,14 +813,14 @@ async fn the_search_for_bursts_reads_duplicates_alone_however_long_the_log() {
                from generate_series(1, 20000) n";
     sqlx::raw_sql(log).execute(&mut connection).await.unwrap();
     sqlx::raw_sql("analyze update_log").execute(&mut connection).await.unwrap();
-    let survey = include_str!("../src/store/postgres/survey.sql");
+    let conditions = include_str!("../src/store/postgres/alarms/conditions.sql");
     let prepare = format!(
-        "prepare survey (timestamptz, timestamptz, bigint, timestamptz, bigint, bigint, timestamptz) as {survey}"
+        "prepare conditions (timestamptz, timestamptz, bigint, timestamptz, bigint, bigint, timestamptz) as {conditions}"
     );
     sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await.unwrap();
     for mode in ["force_custom_plan", "force_generic_plan"] {
         sqlx::raw_sql(AssertSqlSafe(format!("set plan_cache_mode = {mode}"))).execute(&mut connection).await.unwrap();
-        let explain = "explain execute survey (now(), now() - interval '1 minute', 20, now(), 1000, 10000, now())";
+        let explain = "explain execute conditions (now(), now() - interval '1 minute', 20, now(), 1000, 10000, now())";
         let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
         let plan = plan.join("\n");
         assert!(plan.contains("using update_log_duplicates") && !plan.contains("Seq Scan on update_log"), "{plan}");

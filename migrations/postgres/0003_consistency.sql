@@ -1,21 +1,21 @@
--- The tables of the monitor: checks of the log against the quantities, what they found,
--- and who mended it. They are small, bounded, and never touched by a scan.
+-- Consistency: checks of the log against the quantities, and what they have found. These tables are
+-- small and bounded, and no scan reads or writes them.
 
--- The right to run a check: one replica or command at a time. One row; whoever finds it
--- free or run out, by this server's clock, takes it. Renewed while a check makes progress.
-create table consistency_lease (
+-- The lease for running checks: one replica or command has it at a time. There is one row. A process
+-- takes the lease if it is free or expired by this server's clock, and renews it while it checks.
+create table check_lease (
     lease               smallint primary key check (lease = 1),
-    -- the process that runs a check; null: nobody
+    -- the process that has the lease; null: free
     holder              text collate "C",
     expires_at          timestamptz(3) not null
 );
-insert into consistency_lease (lease, holder, expires_at) values (1, null, 'epoch');
+insert into check_lease (lease, holder, expires_at) values (1, null, 'epoch');
 
--- One row per check, from the moment it is asked for; afterwards its report.
+-- One row per check, from its request on. After the check, the row is its report.
 create table consistency_checks (
     check_id            text collate "C" primary key,
     range               text not null check (range in ('recent', 'full', 'work_order', 'since')),
-    -- range `work_order`: the one
+    -- range `work_order`: which one
     work_order          text collate "C",
     -- ranges `recent` and `since`: work orders changed at this time or later
     since               timestamptz(3),
@@ -23,25 +23,25 @@ create table consistency_checks (
     -- the principal that asked for it, or `schedule`
     requested_by        text not null,
     requested_at        timestamptz(3) not null,
-    -- by the database's clock, before the first row is read: what is written later is
-    -- left to the next check
+    -- by the database's clock, before the first row is read. Rows that are written later belong to
+    -- the next check.
     started_at          timestamptz(3),
-    -- when progress was last noted
+    -- when the check last noted its progress
     advanced_at         timestamptz(3),
     finished_at         timestamptz(3),
-    -- the last work order that was read whole: where the check goes on after a crash
+    -- the last work order that was read completely; after a crash, the check goes on from here
     read_up_to          text collate "C",
-    -- as counted at the start; null until then
+    -- counted at the start; null before
     work_orders_total   bigint,
     work_orders_read    bigint not null default 0,
     rows_read           bigint not null default 0,
-    -- findings that this check saw, new or known
+    -- findings that this check has seen, new or known
     findings_seen       bigint not null default 0,
     -- why it failed
     error               text
 );
 
--- One row per drift. While it is open, later checks that see it again only move
+-- One row per drift. If a later check sees an open finding again, it updates this row, for example
 -- `last_check_id` and `seen_at`.
 create table consistency_findings (
     finding_id          text collate "C" primary key,
@@ -49,25 +49,25 @@ create table consistency_findings (
     last_check_id       text collate "C" not null,
     work_order          text collate "C" not null,
     kind                text collate "C" not null,
-    -- null: of the work order as a whole
+    -- null: the whole work order
     counter             text collate "C" check (counter in ('input', 'output', 'scrap')),
-    -- the first bad row of the log, where there is one
+    -- the first wrong row of the log, if there is one
     seq                 bigint,
     request_id          text collate "C",
     -- JSON values: a number, a word, or a list
     expected            jsonb,
     actual              jsonb,
-    -- the rows that show it, and the correction proposed where a person has to decide
+    -- the rows that show the drift; if a person has to decide, also the proposed correction
     details             jsonb not null,
-    -- `repair`: can be set right from the log; `decision`: a person has to decide
+    -- `repair`: can be repaired from the log; `decision`: a person has to decide
     remedy              text not null check (remedy in ('repair', 'decision')),
-    -- `repaired`: set right; `resolved`: a later check no longer saw it
+    -- `repaired`: by a repair, or accepted by a person; `resolved`: a later check has not seen it
     state               text not null check (state in ('open', 'repaired', 'resolved')),
     found_at            timestamptz(3) not null,
     seen_at             timestamptz(3) not null,
     repaired_at         timestamptz(3),
     resolved_at         timestamptz(3)
 );
--- a repeated check does not open the same finding twice
+-- a finding is open at most once
 create unique index consistency_findings_open on consistency_findings (work_order, kind, coalesce(counter, ''))
     where state = 'open';

@@ -1,7 +1,8 @@
--- The audit trail: who changed what outside the log, when, why, from what to what. A row is never
--- changed and never deleted.
+-- The audit trail: each change outside the log, with who, when, why, and the values before and after.
+-- A row is never changed and never deleted.
 create table audit_trail (
-    -- the Idempotency-Key of the request, or one made by the service; a repeat is answered from this row
+    -- the Idempotency-Key of the request, or an id that the service has made; a repeated request gets
+    -- its answer from this row
     request_id          text collate "C" primary key,
     action              text not null,
     work_order          text collate "C",
@@ -11,7 +12,7 @@ create table audit_trail (
     -- the person named in the request
     operator            text,
     reason              text not null,
-    -- what was asked; compared when the request id is used again
+    -- the request; it is compared if the request id is used again
     payload             jsonb not null,
     before              jsonb not null,
     after               jsonb not null

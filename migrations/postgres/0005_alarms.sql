@@ -1,61 +1,62 @@
--- The tables of the alarms: what is wrong, what people are to be told of it, and how far
--- each channel has got with telling them. Small, bounded, and never touched by a scan.
+-- Alarms: what is wrong, the alarms about it, and the messages for each channel. These tables are
+-- small and bounded, and no scan reads or writes them.
 
--- The right to compare what is wrong with what was told: one replica at a time, so that
--- equal alarms go out as one message. One row; whoever finds it free or run out takes it.
-create table alarm_turn (
-    turn                smallint primary key check (turn = 1),
-    -- the process that has it; null: nobody
+-- The lease for the watch, which compares what is wrong with the known alarms. One replica has it at a
+-- time, so that each alarm is sent once. There is one row. A process takes the lease if it is free or
+-- expired.
+create table watch_lease (
+    lease               smallint primary key check (lease = 1),
+    -- the process that has the lease; null: free
     holder              text collate "C",
     expires_at          timestamptz(3) not null
 );
-insert into alarm_turn (turn, holder, expires_at) values (1, null, 'epoch');
+insert into watch_lease (lease, holder, expires_at) values (1, null, 'epoch');
 
--- What only one process can see (its Redis is away, its database was), told to all.
--- A sighting that its process no longer renews is over.
+-- What only one process can see, for all processes: for example, that it can't reach Redis.
+-- A process renews its sightings. A sighting that is not renewed is over.
 create table alarm_sightings (
     kind                text collate "C" not null,
     key                 text collate "C" not null,
     holder              text collate "C" not null,
-    -- JSON: what is the matter
+    -- JSON: what is wrong
     cause               jsonb not null,
     since               timestamptz(3) not null,
     seen_at             timestamptz(3) not null,
     primary key (kind, key, holder)
 );
 
--- One row per alarm from firing to resolved.
+-- One row per alarm.
 create table alarms (
     alarm_id            text collate "C" primary key,
     -- drift, check-overdue, check-failing, lease-away, storage-failing, duplicate-burst
     kind                text collate "C" not null,
-    -- what it is about: a work order, a range of checks, a station, a replica
+    -- its subject: a work order, a range of checks, a station, or a replica
     key                 text collate "C" not null,
-    -- JSON: what was the matter when it fired
+    -- JSON: what was wrong when it fired
     cause               jsonb not null,
-    -- since when it was so
+    -- since when it was wrong
     since               timestamptz(3) not null,
     fired_at            timestamptz(3) not null,
-    -- since when it is so no more; it is resolved once that has lasted
+    -- since when it is no longer wrong; after some time, the alarm is resolved
     clear_since         timestamptz(3),
     resolved_at         timestamptz(3),
-    -- how often in a row it came back soon after it was resolved
+    -- how many times in a row it came back soon after it was resolved
     recurrences         bigint not null
 );
--- one open alarm per matter
+-- one open alarm per kind and subject
 create unique index alarms_open on alarms (kind, key) where resolved_at is null;
 create index alarms_resolved on alarms (resolved_at) where resolved_at is not null;
 
--- One row per channel of the configuration: who sends just now, and how it went. The row
--- is the lock: one message of a channel is on its way at a time, whatever the replicas.
+-- One row per channel of the configuration: which process sends now, and how its messages went. The
+-- row is the lock: one message of a channel is sent at a time, from all replicas.
 create table alarm_channels (
     channel             text collate "C" primary key,
-    -- the process that sends, and until when it has the right to
+    -- the process that sends, and until when it may
     claimed_by          text collate "C",
     claimed_until       timestamptz(3),
-    -- how far the messages sent so far have used up the channel's rate
+    -- until when the messages that were sent use up the channel's rate
     paced_until         timestamptz(3),
-    -- failed attempts in a row, since when, when the next one may be, what was said
+    -- failed attempts in a row, since when, when the next one may be, the last error
     failures            bigint not null default 0,
     failing_since       timestamptz(3),
     next_attempt_at     timestamptz(3),
@@ -63,19 +64,19 @@ create table alarm_channels (
     last_delivered_at   timestamptz(3)
 );
 
--- The outbox: one row per message and channel, in the order in which they are to arrive.
+-- The outbox: one row per message and channel. The messages of a channel are sent in this order.
 create table alarm_messages (
     position            bigint generated always as identity primary key,
-    -- the same over all attempts, for receivers that know a repeat
+    -- the same for all attempts, so that a receiver can recognize a repeat
     message_id          text collate "C" not null,
     channel             text collate "C" not null,
-    -- JSON: what there is to say, worded when it is sent
+    -- JSON: what the message says; its words are chosen when it is sent
     notice              jsonb not null,
     created_at          timestamptz(3) not null,
     attempts            bigint not null default 0,
-    -- null: still to be sent
+    -- null: not sent yet
     settled_at          timestamptz(3),
-    -- `dropped`: too old, or too many
+    -- `dropped`: too old, or too many messages waited
     outcome             text check (outcome in ('delivered', 'dropped')),
     constraint alarm_messages_settled check ((settled_at is null) = (outcome is null))
 );

@@ -1,9 +1,8 @@
-//! The store of alarms: what is wrong as the tables show it, the alarms that are open, and
-//! the outbox of what there is to tell.
+//! The store of alarms: what is wrong, the alarms that are known, and the outbox of messages.
 //!
-//! A trait of its own beside [`Store`](super::Store): nothing here is part of counting a
-//! scan. On PostgreSQL it goes over other connections; on SQLite its short writes take
-//! their turn at the one that writes.
+//! A trait of its own beside [`Store`](super::Store), because it is no part of counting a scan. On
+//! PostgreSQL it uses other connections. On SQLite its short writes share the one connection that
+//! writes.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -14,47 +13,47 @@ use crate::domain::alarm::{Alarm, Cause, Changes, Kind, Notice, Sighting};
 use crate::domain::outbox::{ChannelState, Message, Outcome};
 use crate::domain::time::Timestamp;
 
-/// Most matters of one sort that a survey brings, the oldest first: what is more is told
-/// when those are settled.
+/// Most items of one kind that one statement reads, the oldest first. The rest is read after these
+/// are settled.
 pub const MOST: i64 = 1000;
-/// Most refused duplicates that a survey counts, the newest first.
+/// Most refused duplicates that [`AlarmStore::conditions`] counts, the newest first.
 pub const MOST_DUPLICATES: i64 = 10_000;
-/// Most rows that one call of [`AlarmStore::clean_up`] deletes of each sort.
+/// Most rows of each kind that one call of [`AlarmStore::clean_up`] deletes.
 pub const MOST_DELETED: i64 = 500;
 
-/// Where alarms and their messages are kept.
+/// Alarms and their messages.
 #[async_trait]
 pub trait AlarmStore: Send + Sync + 'static {
-    /// Renews what this process sees, forgets what it sees no more, and takes the turn
-    /// where it is free, its own, or run out. Says whether it has the turn.
+    /// Saves what this process sees and deletes what it no longer sees. Takes or renews the lease
+    /// for watching if it is free, expired, or its own; `false` if another process has it.
     ///
     /// # Errors
     /// As [`Store::write`](super::Store::write).
     async fn report_sightings(&self, report: &Report) -> Result<bool, StoreError>;
 
-    /// What is wrong as the tables show it, and the alarms that are known.
+    /// What is wrong by the tables, and the alarms that are known, in one snapshot.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn conditions(&self, query: &ConditionQuery) -> Result<Conditions, StoreError>;
 
-    /// Writes, in one transaction, the changes and the messages that tell of them, if every
-    /// alarm still stands as the changes suppose; else nothing, and `false`. A process that
-    /// dies meanwhile has written all of it or nothing.
+    /// Writes, in one transaction, the changes of alarms and the messages about them. If an alarm is
+    /// no longer as the changes assume, nothing is written and this returns `false`.
+    /// If the process dies meanwhile, all of this is written or nothing.
     ///
     /// # Errors
     /// As [`Store::write`](super::Store::write).
     async fn record(&self, record: &Record) -> Result<bool, StoreError>;
 
-    /// How each channel does that ever had a message.
+    /// The queue of each channel that ever had a message.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn channel_queues(&self) -> Result<Vec<ChannelQueue>, StoreError>;
 
-    /// Locks a channel's row, hands it with the first waiting message to `decide`, and
-    /// writes what that returns, all in one transaction. A process that dies meanwhile has
-    /// written nothing, or all of it.
+    /// Locks a channel, calls `decide` with its state and its first waiting message, and writes what
+    /// `decide` returns, all in one transaction.
+    /// If the process dies meanwhile, all of this is written or nothing.
     ///
     /// # Errors
     /// As [`Store::write`](super::Store::write).
@@ -67,11 +66,11 @@ pub trait AlarmStore: Send + Sync + 'static {
     /// The open alarms, the oldest first, at most [`MOST`].
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn open_alarms(&self) -> Result<Vec<Alarm>, StoreError>;
 
-    /// Drops the messages that are too old or too many, and deletes what was settled long
-    /// ago, a bounded number at a time. Says how many were dropped of each channel.
+    /// Drops waiting messages that are too old or too many, and deletes old rows, at most
+    /// [`MOST_DELETED`] of each kind. Returns how many messages of each channel were dropped.
     ///
     /// # Errors
     /// As [`Store::write`](super::Store::write).
@@ -83,7 +82,7 @@ pub trait AlarmStore: Send + Sync + 'static {
 pub struct Report {
     /// The lease that it asks for.
     pub lease: WatchLease,
-    /// All that it alone can see.
+    /// Everything that only this process can see.
     pub sightings: Vec<Sighting>,
     /// The time.
     pub now: Timestamp,
@@ -98,32 +97,32 @@ pub struct WatchLease {
     pub until: Timestamp,
 }
 
-/// What to survey.
+/// Which conditions to read.
 #[derive(Clone, Debug)]
 pub struct ConditionQuery {
-    /// Sightings renewed since then.
+    /// Sightings that were seen after this.
     pub seen_after: Timestamp,
-    /// Besides the open findings, those found since then: what is repaired by itself within
-    /// seconds is told of all the same.
+    /// Open findings, and all that were found after this. So a finding that is repaired within
+    /// seconds raises an alarm too.
     pub found_after: Timestamp,
-    /// Duplicates refused since then, at stations with so many of them.
+    /// Duplicates refused after this time, at stations with at least so many.
     pub duplicates: (Timestamp, i64),
-    /// Besides the open alarms, those resolved since then.
+    /// Open alarms, and those that were resolved after this.
     pub resolved_after: Timestamp,
 }
 
-/// What is wrong, and what is known of it.
+/// What is wrong, and the alarms that are known.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Conditions {
-    /// What processes see, [`MOST`] of it.
+    /// What processes see, at most [`MOST`].
     pub sightings: Vec<Sighting>,
-    /// The work orders with findings, those found first first, [`MOST`] of them.
+    /// The work orders with findings, those found first first, at most [`MOST`].
     pub drifting: Vec<Drifting>,
     /// How the checks of each range went.
     pub checks: Vec<Checks>,
     /// The stations with many refused duplicates.
     pub bursts: Vec<Burst>,
-    /// Alarms that are open or were resolved lately.
+    /// The open alarms, and those that were resolved lately.
     pub alarms: Vec<Alarm>,
 }
 
@@ -134,11 +133,11 @@ pub struct Drifting {
     pub work_order: String,
     /// How many findings.
     pub findings: i64,
-    /// The first one's kind.
+    /// The kind of the first one.
     pub kind: String,
     /// Its counter.
     pub counter: Option<String>,
-    /// Its first bad row.
+    /// Its first wrong row.
     pub seq: Option<i64>,
     /// What the log says.
     pub expected: Option<Value>,
@@ -153,11 +152,11 @@ pub struct Drifting {
 pub struct Checks {
     /// `recent` or `full`.
     pub range: String,
-    /// When the last one ended that read everything.
+    /// When the last check ended that has read everything.
     pub last_read: Option<Timestamp>,
-    /// When one that still runs last got further.
+    /// When the running check last noted progress.
     pub last_advance: Option<Timestamp>,
-    /// When the last one ended, if it failed.
+    /// When the last check ended, if it failed.
     pub failed_at: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<String>,
@@ -166,7 +165,7 @@ pub struct Checks {
 /// A station with many refused duplicates.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Burst {
-    /// The station; where it is not known, the terminal or the caller.
+    /// The station; if it is unknown, the terminal or the caller.
     pub station: String,
     /// How many.
     pub refused: i64,
@@ -176,50 +175,50 @@ pub struct Burst {
     pub work_order: String,
 }
 
-/// What a step wants written.
+/// What one step of the watch writes.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// What changes.
+    /// The changes of alarms.
     pub changes: Changes,
-    /// What is told of it, each to one channel.
+    /// The messages about them, one per channel and notice.
     pub messages: Vec<NewMessage>,
     /// The time.
     pub now: Timestamp,
 }
 
-/// A message on its way into the outbox.
+/// A new message for the outbox.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewMessage {
     /// Its id.
     pub message_id: String,
-    /// Whom it is for.
+    /// The channel that gets it.
     pub channel: String,
-    /// What there is to say.
+    /// What it says.
     pub notice: Notice,
 }
 
-/// How a channel does.
+/// The queue of a channel.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ChannelQueue {
     /// The channel.
     pub channel: String,
     /// How many messages wait.
     pub waiting: i64,
-    /// The rest.
+    /// The rest of its row.
     #[serde(flatten)]
     pub state: ChannelState,
 }
 
-/// What is to become of a channel's row and its first message.
+/// What to write to a channel and its first message.
 #[derive(Clone, Debug)]
 pub struct ChannelUpdate {
-    /// The row.
+    /// The channel after the update.
     pub state: ChannelState,
-    /// The message, where something became of it.
+    /// What happened to the message; `None`: nothing.
     pub message: Option<MessageResult>,
 }
 
-/// What became of a line's first message.
+/// What happened to the first message of a channel.
 #[derive(Clone, Copy, Debug)]
 pub enum MessageResult {
     /// An attempt failed.
@@ -237,15 +236,15 @@ pub struct CleanUpLimits {
     pub waiting_after: Timestamp,
     /// Of each channel, waiting messages beyond the newest of this number are dropped.
     pub most_waiting: i64,
-    /// Messages settled before are deleted.
+    /// Messages that were settled before this are deleted.
     pub settled_after: Timestamp,
-    /// Alarms resolved before are deleted.
+    /// Alarms that were resolved before this are deleted.
     pub resolved_after: Timestamp,
-    /// Sightings last seen before are deleted.
+    /// Sightings that were last seen before this are deleted.
     pub seen_after: Timestamp,
 }
 
-/// Messages of a channel that were dropped.
+/// Dropped messages of a channel.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Dropped {
     /// The channel.
@@ -254,7 +253,7 @@ pub struct Dropped {
     pub dropped: i64,
 }
 
-/// A sighting as a row: the columns that the cause is known by stand beside it.
+/// A sighting as a row, with the columns of its key.
 #[derive(Serialize)]
 pub(super) struct SightingRow<'a> {
     kind: Kind,
@@ -274,7 +273,7 @@ pub(super) fn sighting_rows<'a>(sightings: &'a [Sighting]) -> Vec<SightingRow<'a
     sightings.iter().map(row).collect()
 }
 
-/// An alarm as a row, likewise.
+/// An alarm as a row, with the columns of its key.
 #[derive(Serialize)]
 pub(super) struct AlarmRow<'a> {
     kind: Kind,

@@ -1,15 +1,15 @@
-//! What the monitor asks of the store: reading the log against the quantities, keeping
-//! checks and findings, and setting right what a finding names.
+//! What the monitor needs from the store: reading logs and quantities, checks, findings, and repairs.
 //!
-//! On connections of its own, so that counting never waits for a check. Every read is one
-//! short snapshot of bounded size: a snapshot held for long keeps the database from
-//! pruning the old versions of a hot row. The log is append-only, so a long one is read
-//! as a prefix in several statements; only what is compared with it has to be of one moment.
+//! Both stores use connections of their own for this, so counting never waits for a check. Every
+//! read is one short snapshot of bounded size: while a snapshot is open, the database can't delete
+//! the old versions of a busy row. The log is append-only, so a long log is read in several
+//! statements. Only what is compared with each other must come from one snapshot.
+
+pub(super) mod rows;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::StoreError;
 use crate::domain::consistency::{AuditEntry, Check, CheckState, Drift, Finding, FindingState, Range};
@@ -22,43 +22,43 @@ use crate::domain::work_order::WorkOrder;
 pub trait ConsistencyStore: Send + Sync + 'static {
     // --- Reading ---
 
-    /// What time it is by the database's clock.
+    /// The time by the database's clock.
     ///
     /// # Errors
-    /// Where the store can't be asked.
+    /// If the store can't be read.
     async fn now(&self) -> Result<Timestamp, StoreError>;
 
     /// The next work orders of a range, by number.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn next_work_orders(&self, scope: &Scope, after: &str, limit: i64) -> Result<NextWorkOrders, StoreError>;
 
-    /// How many work orders a range has, about.
+    /// About how many work orders a range has.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn count_work_orders(&self, scope: &Scope) -> Result<i64, StoreError>;
 
-    /// These work orders whole, in one snapshot; `None` where that is more than `limit` rows.
+    /// All rows of these work orders in one snapshot; `None` if there are more than `limit` rows.
     ///
     /// # Errors
-    /// Where the store can't be read.
-    async fn page(&self, names: &[String], limit: i64) -> Result<Option<Page>, StoreError>;
+    /// If the store can't be read.
+    async fn page(&self, numbers: &[String], limit: i64) -> Result<Option<Page>, StoreError>;
 
     /// The next counted rows of a long log, by seq.
     ///
     /// # Errors
-    /// Where the store can't be read.
-    async fn counted_after(&self, name: &str, seq: i64, limit: i64) -> Result<Vec<LoggedRow>, StoreError>;
+    /// If the store can't be read.
+    async fn counted_after(&self, number: &str, seq: i64, limit: i64) -> Result<Vec<LoggedRow>, StoreError>;
 
     /// The next refused rows of a long log.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn refused_after(
         &self,
-        name: &str,
+        number: &str,
         after: Option<&RefusedPlace>,
         limit: i64,
     ) -> Result<Vec<LoggedRow>, StoreError>;
@@ -66,69 +66,76 @@ pub trait ConsistencyStore: Send + Sync + 'static {
     /// The next claims of a work order, and the log's last seq in the same snapshot.
     ///
     /// # Errors
-    /// Where the store can't be read.
-    async fn claims_after(&self, name: &str, after: Option<&ClaimPlace>, limit: i64) -> Result<ClaimSlice, StoreError>;
+    /// If the store can't be read.
+    async fn claims_after(
+        &self,
+        number: &str,
+        after: Option<&ClaimPlace>,
+        limit: i64,
+    ) -> Result<ClaimSlice, StoreError>;
 
-    /// How many claims one barcode has, and the log's last seq in the same snapshot.
+    /// The log's last seq, and how many claims one barcode has in the same snapshot.
     ///
     /// # Errors
-    /// Where the store can't be read.
-    async fn count_claims(&self, name: &str, part: &ClaimPlace) -> Result<(i64, i64), StoreError>;
+    /// If the store can't be read.
+    async fn count_claims(&self, number: &str, barcode: &ClaimPlace) -> Result<(i64, i64), StoreError>;
 
     /// The end of a long log and its work order in one snapshot.
     ///
     /// # Errors
-    /// Where the store can't be read.
-    async fn tail(&self, name: &str, seq: i64, limit: i64) -> Result<Tail, StoreError>;
+    /// If the store can't be read.
+    async fn tail(&self, number: &str, seq: i64, limit: i64) -> Result<Tail, StoreError>;
 
     // --- Checks ---
 
-    /// Takes or renews the right to run a check; `false` where another holder has it.
+    /// Takes or renews the lease for running checks; `false` if another process has it.
     ///
     /// # Errors
-    /// As any write; taken or not is found out by asking again.
+    /// As for any write. If the result is unknown, call it again.
     async fn take_check_lease(&self, lease: &CheckLease<'_>) -> Result<bool, StoreError>;
 
-    /// Gives the right back.
+    /// Releases the lease of this holder.
     ///
     /// # Errors
-    /// As any write; it runs out by itself.
+    /// As for any write. The lease expires anyway.
     async fn release_check_lease(&self, holder: &str) -> Result<(), StoreError>;
 
-    /// Notes a check that is to be run, unless as many wait as may; `false` then.
+    /// Adds a waiting check; `false` if `most_waiting` checks are not finished yet.
     ///
     /// # Errors
-    /// As any write; a repeat under the same id is refused as taken.
+    /// As for any write; [`StoreError::Taken`] if the id is in use.
     async fn ask_check(&self, check: &AskedCheck, most_waiting: i64) -> Result<bool, StoreError>;
 
-    /// The checks that are not over, in the order in which they were asked for.
+    /// The checks that are not finished, in the order of their requests.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn unfinished_checks(&self) -> Result<Vec<Check>, StoreError>;
 
-    /// Marks a check as begun, by the database's clock, or as gone on with.
+    /// Marks a check as running, by the database's clock; `None` if it is finished.
     ///
     /// # Errors
-    /// As any write; beginning twice is the same as once.
+    /// As for any write. Beginning twice is the same as once.
     async fn begin_check(&self, check_id: &str, work_orders: i64) -> Result<Option<Check>, StoreError>;
 
-    /// Notes, in one transaction, how far a check has come and what it has found:
-    /// new findings are opened, known ones marked as seen, and those of work orders that
-    /// were read and no longer drift are resolved. A process that dies meanwhile has
-    /// written all of that or nothing, and the check goes on from where it was noted.
+    /// Notes, in one transaction, how far a check has come and what it has found. It opens new
+    /// findings and marks known ones as seen. It resolves the findings of the work orders that were
+    /// read and no longer drift. It also renews the lease.
     ///
-    /// `false`, and nothing written, where the right to run checks was lost meanwhile.
+    /// If the process dies meanwhile, all of this is written or nothing. The check goes on from its
+    /// last note.
+    ///
+    /// `false`, and nothing is written, if the holder has lost the lease.
     ///
     /// # Errors
-    /// As any write; noting twice is the same as once, but for the totals.
+    /// As for any write. Noting twice is the same as once, except for the totals.
     async fn note_progress(&self, progress: &Progress<'_>) -> Result<bool, StoreError>;
 
-    /// Ends a check. A complete reading of everything resolves what it has not seen.
-    /// Drops the oldest reports and settled findings beyond `kept`.
+    /// Ends a check. If it has read everything, the findings that it has not seen are resolved.
+    /// Deletes old reports and resolved findings, except the newest `kept`.
     ///
     /// # Errors
-    /// As any write; ending twice is the same as once.
+    /// As for any write. Ending twice is the same as once.
     async fn end_check(
         &self,
         check_id: &str,
@@ -140,54 +147,57 @@ pub trait ConsistencyStore: Send + Sync + 'static {
     /// One check.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn check(&self, check_id: &str) -> Result<Option<Check>, StoreError>;
 
-    /// The last check of each of these ranges: that began, or that was good.
+    /// The last check of these ranges that has started; if `good`, the last good one.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn last_check(&self, ranges: &[Range], good: bool) -> Result<Option<Check>, StoreError>;
 
     /// A page of findings, newest first.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn findings(&self, query: &FindingQuery) -> Result<Vec<Finding>, StoreError>;
 
     /// How many findings are open.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn open_findings(&self) -> Result<i64, StoreError>;
 
     /// One finding.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn finding(&self, finding_id: &str) -> Result<Option<Finding>, StoreError>;
 
     // --- Repair ---
 
-    /// The entry of the audit trail under this request id.
+    /// The entry of the audit trail with this request id.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     async fn audit_entry(&self, request_id: &str) -> Result<Option<AuditEntry>, StoreError>;
 
-    /// The entries of the audit trail with this action that name these work orders, oldest first.
+    /// The entries of the audit trail with this action of these work orders, oldest first.
     ///
     /// # Errors
-    /// Where the store can't be read.
-    async fn audit_entries(&self, names: &[String], action: &str) -> Result<Vec<AuditEntry>, StoreError>;
+    /// If the store can't be read.
+    async fn audit_entries(&self, numbers: &[String], action: &str) -> Result<Vec<AuditEntry>, StoreError>;
 
-    /// Repairs, in one transaction under the row lock: locks the work order, reads what
-    /// came after the prefix, lets `decide` say what is to be written, writes it with a
-    /// fresh stamp, marks the finding as repaired and adds `entry` to the audit trail.
-    /// A process that dies meanwhile has written all of that or nothing.
+    /// Repairs a work order, in one transaction under the row lock:
+    ///
+    /// 1. locks the work order and reads the rows after the known part of the log;
+    /// 2. calls `decide`, which returns what to write;
+    /// 3. writes it, marks the finding as repaired, and adds the entry to the audit trail.
+    ///
+    /// If the process dies meanwhile, all of this is written or nothing.
     ///
     /// # Errors
-    /// As any write; [`StoreError::Taken`] where the request id is in the audit trail already.
+    /// As for any write; [`StoreError::Taken`] if the audit trail has the request id already.
     async fn repair(
         &self,
         wanted: &RepairWanted<'_>,
@@ -198,7 +208,7 @@ pub trait ConsistencyStore: Send + Sync + 'static {
 /// Which work orders to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All numbers that stand in any of the three tables.
+    /// All numbers that are in any of the three tables.
     All,
     /// Those whose row was written at this time or later.
     ChangedSince(Timestamp),
@@ -211,37 +221,39 @@ pub enum Scope {
 pub struct NextWorkOrders {
     /// Their numbers, and about how long each log is.
     pub found: Vec<(String, i64)>,
-    /// How far was looked; `None`: to the end.
+    /// The number up to which the store has read; `None`: to the end.
     pub read_up_to: Option<String>,
 }
 
-/// Several work orders at one moment.
+/// Several work orders in one snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// Their rows, those that there are.
+    /// The rows of those that exist.
     pub work_orders: Vec<WorkOrder>,
-    /// All rows of their logs, each work order's together: counted ones by seq, then refused ones.
+    /// All rows of their logs. The rows of one work order are together: counted ones by seq, then
+    /// refused ones.
     pub log: Vec<LoggedRow>,
     /// All their claims.
     pub claims: Vec<ClaimedRow>,
 }
 
-/// A row of the log, as far as a check reads it. Raw, since it may be anything.
+/// A row of the log, as far as a check reads it. The values are not parsed, because any value can
+/// be in a damaged row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoggedRow {
     /// Its request id.
     pub request_id: String,
-    /// Whose quantity.
+    /// Its work order.
     pub work_order: String,
-    /// Its place; `None` when refused.
+    /// Its place in the log; `None` if refused.
     pub seq: Option<i64>,
-    /// When refused: where the work order stood.
+    /// If refused: the work order's seq at that moment.
     pub at_seq: Option<i64>,
     /// Which quantity.
     pub counter: String,
     /// What was asked.
     pub action: String,
-    /// Pieces that a scan asked to count.
+    /// The pieces that a scan asked to count.
     pub quantity: Option<i64>,
     /// What was done.
     pub delta: i64,
@@ -249,24 +261,24 @@ pub struct LoggedRow {
     pub before: i64,
     /// The counter after.
     pub after: i64,
-    /// The step as compared.
+    /// The step in canonical form.
     pub step: String,
-    /// The barcode as compared.
+    /// The barcode in canonical form.
     pub barcode: Option<String>,
-    /// Under which fence.
+    /// The fence under which it was written.
     pub fence: i64,
-    /// When, where the row is one of a refused list; else empty.
+    /// When. Only [`ConsistencyStore::refused_after`] needs it; PostgreSQL leaves it empty elsewhere.
     pub recorded_at: String,
 }
 
 /// A row of `barcode_claims`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimedRow {
-    /// Whose.
+    /// Its work order.
     pub work_order: String,
-    /// For which counter.
+    /// Its counter.
     pub counter: String,
-    /// For which step.
+    /// Its step.
     pub step: String,
     /// The barcode.
     pub barcode: String,
@@ -276,40 +288,17 @@ pub struct ClaimedRow {
     pub request_id: String,
     /// How many pieces.
     pub quantity: i64,
-    /// Whether that update is in the log: a counted scan of the same barcode and quantity, and
-    /// not unbound since.
+    /// Whether the log has that update: a counted scan of the same barcode and quantity that was
+    /// not unbound later.
     pub held: bool,
 }
 
-/// Reads a row by the names of its columns, whichever the store.
-macro_rules! read_by_name {
-    ($row:ident: $($column:ident),+) => {
-        impl<'r, R: Row> FromRow<'r, R> for $row
-        where
-            &'static str: ColumnIndex<R>,
-            i64: Decode<'r, R::Database> + Type<R::Database>,
-            bool: Decode<'r, R::Database> + Type<R::Database>,
-            String: Decode<'r, R::Database> + Type<R::Database>,
-        {
-            fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-                Ok(Self { $($column: row.try_get(stringify!($column))?),+ })
-            }
-        }
-    };
-}
-
-read_by_name! {
-    LoggedRow: request_id, work_order, seq, at_seq, counter, action, quantity, delta, before, after, step, barcode, fence,
-    recorded_at
-}
-read_by_name! { ClaimedRow: work_order, counter, step, barcode, ordinal, request_id, quantity, held }
-
-/// The place of a claim among its work order's.
+/// The place of a claim among the claims of its work order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct ClaimPlace {
-    /// For which counter.
+    /// Its counter.
     pub counter: String,
-    /// For which step.
+    /// Its step.
     pub step: String,
     /// The barcode.
     pub barcode: String,
@@ -326,24 +315,33 @@ pub struct ClaimSlice {
     pub claims: Vec<ClaimedRow>,
 }
 
-/// The place of a refused row among its work order's.
+/// The place of a refused row among the refused rows of its work order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedPlace {
-    /// Where the work order stood.
+    /// The work order's seq at that moment.
     pub at_seq: i64,
-    /// When.
+    /// When it was refused.
     pub recorded_at: String,
-    /// Under which request id.
+    /// Its request id.
     pub request_id: String,
 }
 
-/// The end of a log, and its work order at that moment.
+/// The end of a log, and its work order in the same snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
-    /// The work order, if there is one.
+    /// The work order, if it exists.
     pub work_order: Option<WorkOrder>,
-    /// The counted rows after the prefix, by seq.
+    /// The next counted rows, by seq.
     pub log: Vec<LoggedRow>,
+}
+
+/// The right to run checks: one process has it at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckLease<'a> {
+    /// The process.
+    pub holder: &'a str,
+    /// How long it has the lease from now on.
+    pub ttl: Duration,
 }
 
 /// A check to be run.
@@ -353,39 +351,30 @@ pub struct AskedCheck {
     pub check_id: String,
     /// Which work orders.
     pub range: Range,
-    /// The one, where it is one.
+    /// The work order, if the range is one.
     pub work_order: Option<String>,
-    /// Since when they must have changed.
+    /// Only work orders that have changed since then.
     pub since: Option<Timestamp>,
-    /// Who asks.
+    /// The principal that asks for it.
     pub requested_by: String,
 }
 
-/// The right to run checks: one process has it at a time.
-#[derive(Clone, Copy, Debug)]
-pub struct CheckLease<'a> {
-    /// The process.
-    pub holder: &'a str,
-    /// How long it lasts.
-    pub ttl: Duration,
-}
-
-/// How far a check has come since it was last noted.
+/// How far a check has come since its last note.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
     /// The check.
     pub check_id: &'a str,
-    /// The lease under which it runs, renewed.
+    /// The lease of the process that runs it, to be renewed.
     pub lease: CheckLease<'a>,
-    /// The work orders read whole.
+    /// The work orders that were read completely.
     pub numbers: &'a [String],
-    /// What they have that should not be, with a fresh id each in case it is new.
+    /// Their drifts, each with a new id that is used if the finding is new.
     pub drifts: &'a [(String, Drift)],
-    /// How far all is read; `None`: no farther than before.
+    /// The number up to which everything is read; `None`: no further than before.
     pub read_up_to: Option<&'a str>,
-    /// Rows of the log read.
+    /// How many rows of the log were read.
     pub rows_read: i64,
-    /// When these rows began to be read: what was repaired since is not opened again.
+    /// When the first of these rows was read. A finding that was repaired since is not opened again.
     pub read_since: Timestamp,
 }
 
@@ -396,37 +385,37 @@ pub struct FindingQuery {
     pub state: Option<FindingState>,
     /// Only of this work order.
     pub work_order: Option<String>,
-    /// Only seen by this check, as the last one.
+    /// Only those that this check was the last to see.
     pub check_id: Option<String>,
-    /// Only found before this: older, or at the same time under a lower id.
+    /// Only found before this: earlier, or at the same time with a lower id.
     pub before: Option<(Timestamp, String)>,
     /// At most so many.
     pub limit: i64,
 }
 
-/// What a repair needs to know, and what it leaves behind.
+/// What a repair needs to read.
 #[derive(Clone, Debug)]
 pub struct RepairWanted<'a> {
     /// The finding.
     pub finding: &'a Finding,
-    /// The prefix of the log that is known already.
+    /// The log is known up to this seq.
     pub after_seq: i64,
-    /// Barcodes whose claims may have to be set right.
+    /// The barcodes whose claims may have to be repaired. The ordinals don't matter.
     pub barcodes: &'a [ClaimPlace],
-    /// At most so many rows after the prefix, and of these barcodes.
+    /// At most so many new rows, and so many rows of these barcodes.
     pub limit: i64,
 }
 
-/// What stands while the work order is locked.
+/// What the store has while the work order is locked.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    /// The finding's own state now.
+    /// The state of the finding.
     pub state: Option<FindingState>,
     /// The work order.
     pub work_order: Option<WorkOrder>,
-    /// The counted rows after the prefix, by seq.
+    /// The counted rows that are new, by seq.
     pub log: Vec<LoggedRow>,
-    /// The counted rows of the wanted barcodes, whatever counter and step.
+    /// The counted rows of the wanted barcodes, of any counter and step.
     pub barcode_log: Vec<LoggedRow>,
     /// The claims of the wanted barcodes.
     pub claims: Vec<ClaimedRow>,
@@ -435,7 +424,7 @@ pub struct Evidence {
 /// What a repair writes.
 #[derive(Clone, Debug)]
 pub struct RepairChanges {
-    /// The work order after, its stamp fresh; `None`: as it is.
+    /// The work order after the repair, with a new stamp; `None`: unchanged.
     pub row: Option<WorkOrder>,
     /// The claims to change.
     pub claims: ClaimChanges,

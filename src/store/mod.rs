@@ -14,6 +14,7 @@ pub mod postgres;
 mod repeats;
 mod rows;
 pub mod sqlite;
+mod template;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -5,9 +5,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::consistency::{NextWorkOrders, Scope};
 use super::{Batch, StoreError};
-use crate::domain::consistency::Drift;
 use crate::domain::decide::{Claim, ClaimKey};
 
 /// Reads one row.
@@ -54,41 +52,6 @@ pub(super) fn word<T: serde::Serialize>(value: &T) -> String {
         Ok(serde_json::Value::String(word)) => word,
         _ => unreachable!("a unit variant is a string"),
     }
-}
-
-/// The work orders of a range, from rows (kind, number, length or count).
-pub(super) fn names(scope: &Scope, rows: Vec<(String, String, i64)>, limit: i64) -> NextWorkOrders {
-    let mut names = NextWorkOrders::default();
-    for (kind, name, n) in rows {
-        if kind == "found" {
-            names.found.push((name, n));
-        } else {
-            names.read_up_to = Some(name).filter(|_| n >= limit);
-        }
-    }
-    names.found.sort_unstable();
-    if *scope == Scope::All && i64::try_from(names.found.len()).is_ok_and(|found| found >= limit) {
-        names.read_up_to = names.found.last().map(|(name, _)| name.clone());
-    }
-    names
-}
-
-/// A range of one work order, which is read once.
-pub(super) fn only_name(name: &str, after: &str) -> NextWorkOrders {
-    let found = if name > after { vec![(name.to_owned(), 0)] } else { Vec::new() };
-    NextWorkOrders { found, read_up_to: None }
-}
-
-/// Drifts as one list, each with the id that it has if it is new.
-pub(super) fn drifts(drifts: &[(String, Drift)]) -> String {
-    #[derive(serde::Serialize)]
-    struct New<'a> {
-        finding_id: &'a str,
-        #[serde(flatten)]
-        drift: &'a Drift,
-    }
-    let rows: Vec<New<'_>> = drifts.iter().map(|(finding_id, drift)| New { finding_id, drift }).collect();
-    serde_json::to_string(&rows).expect("rows are plain structs of text, numbers and JSON")
 }
 
 /// How many, as the database counts.

@@ -7,15 +7,16 @@
 //!
 //! In reading order: [`SqliteStore`]; [`folder`], where the file lies and who may use
 //! it; `write`, the guarded write; `statements`, the SQL text of counting; `calls`, how
-//! statements get their values; `consistency`, the monitor's part, with its
-//! SQL in `consistency_statements`; `alarms`, likewise; `errors`, what SQLite's codes mean for a caller.
+//! statements get their values; `consistency`, `audit` and `alarms`, the other features;
+//! `errors`, what SQLite's codes mean for a caller.
 
 mod alarms;
+mod audit;
 mod calls;
 mod consistency;
-mod consistency_statements;
 mod errors;
 pub mod folder;
+mod row_json;
 mod statements;
 mod write;
 

@@ -15,28 +15,24 @@ use crate::shop::{count, scan};
 
 pub async fn one_process_runs_a_check_at_a_time(floor: &Floor) {
     let other = "another process";
-    let ttl = Duration::from_secs(60);
-    assert!(floor.consistency.take_check_lease(&CheckLease { holder: other, ttl }).await.unwrap());
-    assert!(floor.consistency.take_check_lease(&CheckLease { holder: other, ttl }).await.unwrap(), "it may renew");
+    let lease = |ttl: Duration| CheckLease { holder: other, ttl };
+    let minute = lease(Duration::from_secs(60));
+    assert!(floor.consistency.take_check_lease(&minute).await.unwrap());
+    assert!(floor.consistency.take_check_lease(&minute).await.unwrap(), "it may renew");
     let check = floor.monitor.ask(Range::Full, None, None, "test").await.unwrap();
     let stop = CancellationToken::new();
     assert_eq!(floor.monitor.step(&stop).await.unwrap(), Step::Elsewhere);
     floor.consistency.release_check_lease("a third one").await.unwrap();
     assert_eq!(floor.monitor.step(&stop).await.unwrap(), Step::Elsewhere, "it was not the third one's to end");
-    // A holder that is dead is waited for only as long as its turn lasts.
-    assert!(
-        floor.consistency.take_check_lease(&CheckLease { holder: other, ttl: Duration::from_millis(1) }).await.unwrap()
-    );
-    let ended = crate::stage::eventually("its turn comes", crate::stage::SOON, async || {
+    // A dead holder is waited for only until its lease expires.
+    assert!(floor.consistency.take_check_lease(&lease(Duration::from_millis(1))).await.unwrap());
+    let ended = crate::stage::eventually("the lease expires", crate::stage::SOON, async || {
         Some(floor.monitor.step(&stop).await.unwrap()).filter(|step| *step != Step::Elsewhere)
     })
     .await;
     assert_eq!(ended, Step::Ended(CheckState::Good));
     assert_eq!(floor.monitor.report(&check.check_id).await.unwrap().unwrap().check.state, CheckState::Good);
-    assert!(
-        floor.consistency.take_check_lease(&CheckLease { holder: other, ttl }).await.unwrap(),
-        "the turn was given back"
-    );
+    assert!(floor.consistency.take_check_lease(&minute).await.unwrap(), "the lease was released");
 }
 
 pub async fn a_check_that_was_cut_short_is_gone_on_with(floor: &Floor) {
@@ -106,8 +102,8 @@ pub async fn a_check_whose_process_was_killed_is_gone_on_with_by_another(floor: 
     killed.wait().unwrap();
     let left = floor.consistency.check(&half_way.check_id).await.unwrap().unwrap();
     assert_eq!(left.state, CheckState::Running, "it was killed before its end: {left:?}");
-    // The dead one's turn has to run out first.
-    floor.sql("update consistency_lease set expires_at = '2026-01-03T08:00:00.000Z'").await;
+    // The lease of the dead process has to expire first.
+    floor.sql("update check_lease set expires_at = '2026-01-03T08:00:00.000Z'").await;
     let _service = floor.setup().start().await;
     let done = crate::stage::eventually("the service goes on with it", crate::stage::SOON, async || {
         floor.consistency.check(&half_way.check_id).await.unwrap().filter(|check| check.state.is_over())
@@ -139,8 +135,8 @@ pub async fn a_clock_that_was_set_back_holds_up_no_check(floor: &Floor) {
     let stop = CancellationToken::new();
     floor.monitor.ask(Range::Full, None, None, "test").await.unwrap();
     let later = "2999-01-01T00:00:00.000Z";
-    // Whoever had the turn by that clock is dead, or finds it taken when it notes what it has read.
-    floor.sql(&format!("update consistency_lease set holder = 'dead', expires_at = '{later}'")).await;
+    // The process that had the lease by that clock is dead, or sees at its next note that it has lost it.
+    floor.sql(&format!("update check_lease set holder = 'dead', expires_at = '{later}'")).await;
     assert_eq!(floor.monitor.step(&stop).await.unwrap(), Step::Ended(CheckState::Good));
 
     // What was checked by that clock says nothing about what has changed since, and when to check again.

@@ -4,6 +4,7 @@
 //! values, and what the server says is turned into [`StoreError`].
 
 mod alarms;
+mod audit;
 mod columns;
 mod connect;
 mod consistency;

@@ -25,6 +25,9 @@ macro_rules! work_order_json {
     };
 }
 
+/// A work order `w` as JSON, for the statements of other features.
+pub(super) const WORK_ORDER_JSON: &str = work_order_json!();
+
 /// An update `u` as JSON, field by column.
 macro_rules! update_json {
     () => {

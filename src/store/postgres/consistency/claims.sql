@@ -1,7 +1,8 @@
--- The next claims of one work order, each with whether a counted scan of the same barcode
--- holds it: where a barcode counts once, one that was not unbound since. The place is compared alone, never as `… or $2 is null`, so that the walk begins
--- there in the index.
-select c.work_order, c.counter, c.step, c.barcode, c.ordinal, c.request_id, c.quantity,
+-- The next $6 claims of the work order $1 after ($2, $3, $4, $5). `held`: the log has a counted
+-- scan of the same barcode and quantity; if a barcode counts once, no later row has unbound it.
+-- The condition compares the place alone, never `… or $2 is null`, so that the index scan starts
+-- at the place.
+select {claim},
        (select true from update_log l
         where l.request_id = c.request_id and l.work_order = c.work_order and l.counter = c.counter
           and l.step_canonical = c.step and l.barcode_canonical = c.barcode and l.quantity = c.quantity

@@ -1,4 +1,5 @@
--- A page of findings, newest first.
+-- A page of findings, newest first: in state $1, of the work order $2, last seen by the check $3,
+-- older than ($4, $5); at most $6.
 select row_to_json(f)::text
 from consistency_findings f
 where ($1::text is null or f.state = $1)

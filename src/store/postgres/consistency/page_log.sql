@@ -1,7 +1,6 @@
--- The whole logs of several work orders, counted rows and refused ones. The limit is one
--- more than may be read, so that too much is noticed and never fetched.
-select l.request_id, l.work_order, l.seq, l.at_seq, l.counter, l.action, l.quantity, l.delta, l.before, l.after,
-       l.step_canonical as step, l.barcode_canonical as barcode, l.fence, '' as recorded_at
+-- The whole logs of the work orders $1: counted and refused rows. The limit $2 is one more than a
+-- page may have, so the caller sees that there are too many without reading all of them.
+select {log_row}, '' as recorded_at
 from unnest($1::text[]) as wanted(work_order)
 cross join lateral (
     select * from update_log u where u.work_order = wanted.work_order order by u.seq limit $2

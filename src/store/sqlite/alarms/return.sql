@@ -1,0 +1,4 @@
+-- Notes for the open alarms ?1 that something is wrong again.
+update alarms
+set clear_since = null
+where alarm_id in (select value from json_each(?1)) and resolved_at is null and clear_since is not null

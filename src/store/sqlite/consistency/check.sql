@@ -1,0 +1,4 @@
+-- The check ?1.
+select {check}
+from consistency_checks as c
+where c.check_id = ?1

@@ -1,0 +1,2 @@
+-- How many work orders there are.
+select json_quote(count(*)) from work_orders

@@ -1,0 +1,4 @@
+-- Marks the finding ?1 as repaired.
+update consistency_findings
+set state = 'repaired', repaired_at = {now}
+where finding_id = ?1

@@ -1,0 +1,6 @@
+-- Resolves all findings that the check ?1 has not seen, if it has read everything.
+update consistency_findings as f
+set state = 'resolved', resolved_at = {now}
+from consistency_checks as c
+where c.check_id = ?1 and c.range = 'full' and c.state in ('good', 'drift')
+    and f.state <> 'resolved' and f.last_check_id <> ?1 and f.seen_at < c.started_at
