@@ -34,7 +34,7 @@ use crate::telemetry::{self, Metrics};
 
 /// How often a replica looks. An alarm is for people, who take longer.
 pub const WATCH_EVERY: Duration = Duration::from_secs(10);
-/// How long the watch lease lasts. Each step renews it; three steps may be missed.
+/// How long the watch lease lasts. Each step renews it; two steps may be missed.
 const WATCH_LEASE: Duration = Duration::from_secs(35);
 /// A sighting that was not renewed for this long is over.
 const SEEN_LATELY: Duration = Duration::from_secs(45);
