@@ -253,11 +253,12 @@ fn fired(work_orders: &[&str], when: u64) -> Changes {
 /// What a step told, as `firing drift 2`.
 fn told(step: Step) -> Vec<String> {
     match step {
-        Step::Told(notices) => {
-            notices.iter().map(|n| format!("{} {} {}", n.turn.word(), n.kind.word(), n.alarms.len() + n.more)).collect()
-        }
+        Step::Told(notices) => notices
+            .iter()
+            .map(|n| format!("{} {} {}", n.phase.word(), n.kind.word(), n.alarms.len() + n.more))
+            .collect(),
         Step::Nothing => Vec::new(),
-        Step::NotOurTurn | Step::Overtaken | Step::StorageFails(_) => panic!("{step:?}"),
+        Step::Elsewhere | Step::Overtaken | Step::StorageFails(_) => panic!("{step:?}"),
     }
 }
 
@@ -363,12 +364,12 @@ async fn redis_that_is_away_for_long_is_told_once_whoever_sees_it(plant: Plant) 
     let mut first = plant.watch_as("a", &[], true);
     let mut second = plant.watch_as("b", &[], true);
     assert!(told(first.step(at(0)).await).is_empty());
-    assert_eq!(second.step(at(1)).await, Step::NotOurTurn);
+    assert_eq!(second.step(at(1)).await, Step::Elsewhere);
     for now in [20, 40, 59] {
         assert!(told(first.step(at(now)).await).is_empty(), "not for long yet");
-        assert_eq!(second.step(at(now)).await, Step::NotOurTurn);
+        assert_eq!(second.step(at(now)).await, Step::Elsewhere);
     }
-    assert_eq!(second.step(at(61)).await, Step::NotOurTurn, "it can only report");
+    assert_eq!(second.step(at(61)).await, Step::Elsewhere, "it can only report");
     assert_eq!(told(first.step(at(62)).await), ["firing lease-away 1"]);
     let alarms = plant.store.open_alarms().await.unwrap();
     let replicas: BTreeSet<String> = ["a:8080".into(), "b:8080".into()].into();
@@ -386,15 +387,15 @@ async fn one_replica_has_the_turn_and_another_takes_it_over(plant: Plant) {
     let (mut first, mut second) = (plant.watch_as("a", &[], false), plant.watch_as("b", &[], false));
     plant.finding("P2025", 0).await;
     assert_eq!(told(first.step(at(1)).await), ["firing drift 1"]);
-    assert_eq!(second.step(at(35)).await, Step::NotOurTurn);
+    assert_eq!(second.step(at(35)).await, Step::Elsewhere);
     // The first one is gone.
     assert!(told(second.step(at(36)).await).is_empty(), "it was told already");
-    assert_eq!(first.step(at(40)).await, Step::NotOurTurn);
+    assert_eq!(first.step(at(40)).await, Step::Elsewhere);
     plant.repair("P2025").await;
     assert_eq!(told(second.step(at(91)).await), ["resolved drift 1"]);
     // The lease was taken before the clock was set back: nobody waits until it expires by the old clock.
-    assert_ne!(second.step(at(4000)).await, Step::NotOurTurn);
-    assert_ne!(first.step(at(400)).await, Step::NotOurTurn);
+    assert_ne!(second.step(at(4000)).await, Step::Elsewhere);
+    assert_ne!(first.step(at(400)).await, Step::Elsewhere);
 }
 
 async fn what_another_one_wrote_meanwhile_is_not_written_again(plant: Plant) {
@@ -769,7 +770,7 @@ async fn everything_is_read_back_as_it_was_written(plant: Plant) {
         .collect();
     let changes = Changes { fired: alarms.clone(), ..Changes::default() };
     let notice = changes.notices(at(5)).into_iter().find(|notice| notice.kind == Kind::Drift).unwrap();
-    assert_eq!(notice.turn, Phase::Firing);
+    assert_eq!(notice.phase, Phase::Firing);
     let messages = vec![NewMessage { message_id: "m".into(), channel: "d".into(), notice: notice.clone() }];
     assert!(plant.store.record(&Record { changes, messages, now: at(5) }).await.unwrap());
     let mut open = plant.store.open_alarms().await.unwrap();
@@ -841,7 +842,8 @@ async fn redis_and_the_database_that_die_are_told_of_while_they_are_away() {
     let count = |title: &str| receiver.titles().iter().filter(|seen| *seen == title).count();
     redis.kill();
     let within = 2 * SOON;
-    eventually("Redis is told of", within, async || (count("[Scanfence] Redis away") == 1).then_some(())).await;
+    eventually("Redis is told of", within, async || (count("[Scanfence] Redis does not answer") == 1).then_some(()))
+        .await;
     server.kill9().await;
     let told = async || (count("[Scanfence] Database failing") == 1).then_some(());
     eventually("the database is told of, without it", within, told).await;
@@ -853,7 +855,11 @@ async fn redis_and_the_database_that_die_are_told_of_while_they_are_away() {
         open.collect::<Vec<_>>().contains(&"storage-failing").then_some(())
     })
     .await;
-    assert_eq!((count("[Scanfence] Redis away"), count("[Scanfence] Database failing")), (1, 1), "once each");
+    assert_eq!(
+        (count("[Scanfence] Redis does not answer"), count("[Scanfence] Database failing")),
+        (1, 1),
+        "once each"
+    );
 }
 
 async fn a_service_tells_people_of_drift_and_bursts_and_shows_no_secret(plant: Plant) {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use scanfence::alarms::senders::address_policy::{self, Lookup};
-use scanfence::alarms::senders::{Letter, Refused, Sender, Taken};
+use scanfence::alarms::senders::{Delivered, NotDelivered, Sender, WordedMessage};
 use scanfence::domain::channel::{Channel, Language};
 use scanfence::domain::time::Timestamp;
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::parse("2026-01-03T01:00:00Z").unwrap().later(Duration::from_secs(seconds))
 }
 
-fn letter() -> Letter {
-    Letter {
+fn message() -> WordedMessage {
+    WordedMessage {
         message_id: "0192f0c1-6a3e-7c52-9d01-3b7a52c41e01".into(),
         at: at(0),
         language: Language::Chinese,
@@ -62,11 +62,11 @@ fn lookup(answers: &'static [&'static str]) -> Lookup {
     })
 }
 
-async fn send(robot: &Sender) -> Result<Taken, Refused> {
-    robot.send(&letter(), at(1)).await
+async fn send(robot: &Sender) -> Result<Delivered, NotDelivered> {
+    robot.send(&message(), at(1)).await
 }
 
-fn why(sent: Result<Taken, Refused>) -> String {
+fn why(sent: Result<Delivered, NotDelivered>) -> String {
     sent.unwrap_err().why
 }
 
@@ -92,14 +92,14 @@ async fn every_kind_of_web_robot_gets_its_message_and_is_believed() {
 
     let received = receiver.received();
     assert!(received[0].target.starts_with("/robot/send?access_token=TOKENTOKEN&timestamp=1767402001000&sign="));
-    assert_eq!(received[0].title(), letter().title);
-    assert_eq!(received[1].body["content"]["post"]["zh_cn"]["title"], letter().title);
+    assert_eq!(received[0].title(), message().title);
+    assert_eq!(received[1].body["content"]["post"]["zh_cn"]["title"], message().title);
     assert_eq!(received[1].body["timestamp"], "1767402001");
     assert_eq!(received[2].target, "/robot/send?access_token=TOKENTOKEN");
     let headers = &received[3].headers;
     let verifier = standardwebhooks::Webhook::new(key).unwrap();
     let signed = verifier.sign(&headers["webhook-id"], 1_767_402_001, br#"{"type":"alarm.firing"}"#).unwrap();
-    assert_eq!((&headers["webhook-id"], &headers["webhook-signature"]), (&letter().message_id, &signed));
+    assert_eq!((&headers["webhook-id"], &headers["webhook-signature"]), (&message().message_id, &signed));
     assert!(received.iter().all(|received| received.headers["content-type"] == "application/json; charset=utf-8"));
 }
 
@@ -153,11 +153,11 @@ async fn the_plants_own_network_is_out_of_reach_unless_allowed() {
         let mut channel = dingtalk(&format!("http://{host}:{port}/robot"));
         channel["allow_private"] = false.into();
         let why = why(send(&robot(channel)).await);
-        assert!(why.contains("within the plant") || why.contains("no address of a channel"), "{host}: {why}");
+        assert!(why.contains("plant's own network") || why.contains("the address of a channel"), "{host}: {why}");
     }
     let mut channel = mail(port);
     channel["allow_private"] = false.into();
-    assert!(why(send(&robot(channel)).await).contains("within the plant"));
+    assert!(why(send(&robot(channel)).await).contains("plant's own network"));
     assert!(receiver.received().is_empty());
 }
 
@@ -168,8 +168,8 @@ async fn a_name_that_points_elsewhere_the_second_time_gains_nothing() {
     channel["allow_private"] = false.into();
     // 192.0.2.1 is nobody's; it is refused as such. Then the name turns to loopback.
     let rebinding = robot_with(channel.clone(), lookup(&["192.0.2.1", "127.0.0.1"]));
-    assert!(why(send(&rebinding).await).contains("no address of a channel"));
-    assert!(why(send(&rebinding).await).contains("within the plant"));
+    assert!(why(send(&rebinding).await).contains("the address of a channel"));
+    assert!(why(send(&rebinding).await).contains("plant's own network"));
     assert!(receiver.received().is_empty());
 
     channel["allow_private"] = true.into();

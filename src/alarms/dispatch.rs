@@ -1,24 +1,31 @@
-//! Brings the messages of one channel out of the outbox, in their order, at least once.
+//! Sends the queue of one channel: in order, each message at least once.
+//!
+//! | step | statement | if the process dies here |
+//! | --- | --- | --- |
+//! | 1 claim the channel, with its first message | `update_channel` | the claim runs out; another process sends the message |
+//! | 2 send, at most 20 s | none | the receiver may have the message; it is sent again, under the same message id |
+//! | 3 write the result | `update_channel` | before: as in step 2; after: the message is settled, or the next attempt has a time |
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::clock;
+use super::senders::{Delivered, NotDelivered, Sender};
 use super::wording;
-use crate::alarms::senders::{Refused, Sender, Taken};
 use crate::domain::outbox::{ChannelState, Message, Outcome};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::alarms::{AlarmStore, ChannelUpdate, MessageResult};
 use crate::telemetry::Metrics;
 
-/// How often, and how far apart, the outbox is told what became of a message: what it does
-/// not learn is sent again.
-const TELLS: u32 = 5;
-const TELL_PAUSE: Duration = Duration::from_millis(500);
+/// How often, and how far apart, the result is written if the store fails. Without a result the
+/// message is sent again.
+const WRITE_ATTEMPTS: u32 = 5;
+const WRITE_PAUSE: Duration = Duration::from_millis(500);
 
-/// The courier of one channel.
+/// Sends the queue of one channel.
 #[derive(Clone)]
 pub struct Dispatch {
     store: Arc<dyn AlarmStore>,
@@ -27,19 +34,19 @@ pub struct Dispatch {
     metrics: Arc<Metrics>,
 }
 
-/// What one step came to.
+/// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stepped {
-    /// There was nothing to send, or it may not be sent yet.
+    /// No message waits, or none may be sent yet.
     Nothing,
-    /// A message was delivered; there may be more.
+    /// A message was delivered. More may wait.
     Delivered,
-    /// An attempt failed; the next one has a time.
+    /// An attempt failed. The next one has a time.
     Failed,
 }
 
 impl Dispatch {
-    /// The courier of a sender; `holder` is this process.
+    /// The dispatch of a sender; `holder` is this process.
     #[must_use]
     pub fn new(store: Arc<dyn AlarmStore>, sender: Arc<Sender>, holder: &str, metrics: Arc<Metrics>) -> Self {
         Self { store, sender, holder: holder.into(), metrics }
@@ -51,31 +58,36 @@ impl Dispatch {
         &self.sender.channel().name
     }
 
-    /// Whether the next message may be sent now, as far as this line shows.
+    /// Whether the next message may be sent now, by this state of the channel.
     #[must_use]
-    pub fn may_send(&self, line: &ChannelState, now: Timestamp) -> bool {
-        line.claim(&self.holder, self.sender.pace(), now).is_some()
+    pub fn may_send(&self, state: &ChannelState, now: Timestamp) -> bool {
+        state.claim(&self.holder, self.sender.pace(), now).is_some()
     }
 
-    /// Claims the first message that waits, brings it there, and notes what became of it.
+    /// Claims the first message that waits, sends it, and writes the result.
     ///
     /// # Errors
-    /// Where the outbox can't be used. What was claimed is sent again once that has run out.
+    /// If the store fails. A claimed message is sent again when its claim has run out.
     pub async fn step(&self, now: Timestamp) -> Result<Stepped, StoreError> {
         let Some(message) = self.claim(now).await? else { return Ok(Stepped::Nothing) };
-        let letter = wording::letter(&message.notice, &message.message_id, self.sender.channel().language);
-        let sent = self.sender.send(&letter, now).await;
-        self.tell(&message, &sent, super::now().max(now)).await?;
+        let worded = wording::message(&message.notice, &message.message_id, self.sender.channel().language);
+        let sent = self.sender.send(&worded, now).await;
+        self.write_result(&message, &sent, clock::now().max(now)).await?;
         let channel = self.channel();
         Ok(match sent {
-            Ok(Taken { .. }) => {
+            Ok(Delivered { .. }) => {
                 self.metrics.alarm_message(channel, "delivered");
-                info!(channel, message = message.message_id, "an alarm's message was delivered");
+                info!(channel, message = message.message_id, "alarm message delivered");
                 Stepped::Delivered
             }
-            Err(Refused { why, .. }) => {
+            Err(NotDelivered { why, .. }) => {
                 self.metrics.alarm_message(channel, "failed");
-                warn!(channel, message = message.message_id, cause = why, "an alarm's message was not delivered");
+                warn!(
+                    channel,
+                    message = message.message_id,
+                    cause = why,
+                    "alarm message not delivered; it will be retried"
+                );
                 Stepped::Failed
             }
         })
@@ -83,42 +95,43 @@ impl Dispatch {
 
     async fn claim(&self, now: Timestamp) -> Result<Option<Message>, StoreError> {
         let mut claimed = None;
-        let mut decide = |line: ChannelState, message: Option<Message>| {
+        let mut decide = |state: ChannelState, message: Option<Message>| {
             let message = message?;
-            let line = line.claim(&self.holder, self.sender.pace(), now)?;
+            let state = state.claim(&self.holder, self.sender.pace(), now)?;
             claimed = Some(message);
-            Some(ChannelUpdate { state: line, message: None })
+            Some(ChannelUpdate { state, message: None })
         };
         self.store.update_channel(self.channel(), &mut decide).await?;
         Ok(claimed)
     }
 
-    /// Notes what became of a message, unless another process has taken over meanwhile.
-    async fn tell(&self, message: &Message, sent: &Result<Taken, Refused>, now: Timestamp) -> Result<(), StoreError> {
+    /// Writes the result of an attempt, unless another process has claimed the channel meanwhile.
+    async fn write_result(
+        &self,
+        message: &Message,
+        sent: &Result<Delivered, NotDelivered>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let chance = rand::random::<f64>();
-        let mut decide = |line: ChannelState, first: Option<Message>| {
+        let mut decide = |state: ChannelState, first: Option<Message>| {
             let first = first?;
-            if first.message_id != message.message_id || !line.is_claimed_by(&self.holder) {
+            if first.message_id != message.message_id || !state.is_claimed_by(&self.holder) {
                 return None;
             }
-            Some(match sent {
-                Ok(Taken { .. }) => ChannelUpdate {
-                    state: line.delivered(now),
-                    message: Some(MessageResult::Settled(Outcome::Delivered, now)),
-                },
-                Err(Refused { why, pause }) => {
-                    ChannelUpdate { state: line.failed(why, *pause, chance, now), message: Some(MessageResult::Failed) }
-                }
-            })
+            let (state, result) = match sent {
+                Ok(Delivered { .. }) => (state.delivered(now), MessageResult::Settled(Outcome::Delivered, now)),
+                Err(NotDelivered { why, pause }) => (state.failed(why, *pause, chance, now), MessageResult::Failed),
+            };
+            Some(ChannelUpdate { state, message: Some(result) })
         };
-        let mut told = self.store.update_channel(self.channel(), &mut decide).await;
-        for _ in 1..TELLS {
-            if told.is_ok() {
+        let mut written = self.store.update_channel(self.channel(), &mut decide).await;
+        for _ in 1..WRITE_ATTEMPTS {
+            if written.is_ok() {
                 break;
             }
-            tokio::time::sleep(TELL_PAUSE).await;
-            told = self.store.update_channel(self.channel(), &mut decide).await;
+            tokio::time::sleep(WRITE_PAUSE).await;
+            written = self.store.update_channel(self.channel(), &mut decide).await;
         }
-        told
+        written
     }
 }

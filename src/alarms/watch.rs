@@ -1,9 +1,16 @@
-//! Compares what is wrong with what was told, and puts the difference into the outbox.
+//! Compares what is wrong with the alarms that are open, and puts the difference into the outbox.
 //!
-//! What is wrong is read from the tables each time anew, so it does not matter which
-//! replica looks, or whether one was started a moment ago. What only one process can see,
-//! that its Redis or its database is away, it reports to the others through the store;
-//! and while the store itself is away, it tells people directly and writes that down later.
+//! | step | statement | if the process dies here |
+//! | --- | --- | --- |
+//! | 1 report what only this process sees; take the watch lease | `report_sightings` | both run out; another replica takes the lease |
+//! | 2 read what is wrong and the known alarms | `conditions` | nothing is written |
+//! | 3 write changed alarms and their messages | `record`, one transaction | all of it is written or nothing |
+//! | 4 once a minute: delete what is old | `clean_up` | the next holder of the lease does it |
+//!
+//! Everything is read anew in each step. So any replica can do it, also one that has just started. That
+//! its Redis or its database is away, only a process itself can see; it reports that to the others
+//! through the store. While the store itself is away, each replica tells people directly, and records
+//! that later.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,10 +20,11 @@ use futures_util::future::join_all;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{WATCH_EVERY, sightings, wording};
-use crate::alarms::senders::{Refused, Sender, Taken};
+use super::senders::{Delivered, NotDelivered, Sender};
+use super::{sightings, wording};
 use crate::domain::alarm::{Alarm, Cause, Changes, Kind, Notice, Phase, SOON_AGAIN, Sighting, reconcile};
 use crate::domain::outbox::{MOST_WAITING, TOO_OLD};
+
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::alarms::{
@@ -24,23 +32,23 @@ use crate::store::alarms::{
 };
 use crate::telemetry::{self, Metrics};
 
-/// How long a process has the turn unless it renews it: two missed steps and a bit.
-const TURN: Duration = Duration::from_secs(35);
-/// A sighting that was not renewed for so long is over.
+/// How often a replica looks. An alarm is for people, who take longer.
+pub const WATCH_EVERY: Duration = Duration::from_secs(10);
+/// How long the watch lease lasts. Each step renews it; two steps may be missed.
+const WATCH_LEASE: Duration = Duration::from_secs(35);
+/// A sighting that was not renewed for this long is over.
 const SEEN_LATELY: Duration = Duration::from_secs(45);
-/// A finding is told of at least for so long, however soon it is repaired: longer than it
-/// takes another replica to take over the turn.
+/// A finding raises an alarm for at least this long, even if it is repaired sooner. Longer than
+/// another replica needs to take the watch lease.
 const FOUND_LATELY: Duration = Duration::from_secs(90);
-/// A check that still runs is not overdue while it gets on.
-const GETS_ON: Duration = Duration::from_secs(5 * 60);
-/// How often the old is thrown away.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// How often old messages and alarms are deleted.
+const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
 /// For how long delivered messages and resolved alarms are kept.
 const KEEP_MESSAGES: Duration = Duration::from_secs(7 * 24 * 3600);
 const KEEP_ALARMS: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// When, at the latest, a check is to have ended after the last one ended at the given
-/// time; `None`: no such check is due.
+/// Until when the next check should end, if the last one ended at the given time; `None`: no check
+/// is due.
 pub type Due = Arc<dyn Fn(Timestamp) -> Option<Timestamp> + Send + Sync>;
 
 /// What raises an alarm, as configured.
@@ -48,7 +56,7 @@ pub type Due = Arc<dyn Fn(Timestamp) -> Option<Timestamp> + Send + Sync>;
 pub struct Settings {
     /// How long Redis or the database may be away.
     pub after: Duration,
-    /// So many refused duplicates at one station are a burst.
+    /// This many refused duplicates at one station are a burst.
     pub duplicates: i64,
     /// Within this time.
     pub duplicates_within: Duration,
@@ -56,27 +64,27 @@ pub struct Settings {
     pub due: Vec<(&'static str, Due)>,
 }
 
-/// Who watches.
+/// The replica that watches.
 #[derive(Clone, Debug)]
 pub struct Replica {
-    /// The process: a word that no other one has.
+    /// Names the process. No other process has this name.
     pub holder: String,
-    /// Its name for people.
+    /// Its name for people, as host and port.
     pub name: String,
 }
 
-/// What one step came to.
+/// The result of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Another replica has the turn.
-    NotOurTurn,
+    /// Another replica holds the watch lease.
+    Elsewhere,
     /// Nothing has changed.
     Nothing,
-    /// What changed was written, with messages for every channel.
+    /// The changes were written, with messages for every channel.
     Told(Vec<Notice>),
-    /// Another replica was faster; the next step sees what it wrote.
+    /// Another replica wrote first. The next step sees what it wrote.
     Overtaken,
-    /// The store fails; these channels were told so directly.
+    /// The store fails. These channels were told so directly.
     StorageFails(Vec<String>),
 }
 
@@ -86,12 +94,12 @@ impl Step {
     pub fn has_told(&self) -> bool {
         match self {
             Self::Told(_) => true,
-            Self::NotOurTurn | Self::Nothing | Self::Overtaken | Self::StorageFails(_) => false,
+            Self::Elsewhere | Self::Nothing | Self::Overtaken | Self::StorageFails(_) => false,
         }
     }
 }
 
-/// Watches over the plant.
+/// Watches what is wrong, for one process.
 pub struct Watch {
     store: Arc<dyn AlarmStore>,
     senders: Vec<Arc<Sender>>,
@@ -100,13 +108,13 @@ pub struct Watch {
     replica: Replica,
     lease_is_away: Box<dyn Fn() -> bool + Send + Sync>,
     lease_away_since: Option<Timestamp>,
-    trouble: Option<Trouble>,
+    store_failure: Option<StoreFailure>,
     started: Timestamp,
-    pruned: Timestamp,
+    cleaned_up: Timestamp,
 }
 
-/// The store has been failing.
-struct Trouble {
+/// The store has failed since then.
+struct StoreFailure {
     since: Timestamp,
     error: String,
     /// The channels that were told directly.
@@ -133,9 +141,9 @@ impl Watch {
             replica,
             lease_is_away,
             lease_away_since: None,
-            trouble: None,
+            store_failure: None,
             started: now,
-            pruned: now,
+            cleaned_up: now,
         }
     }
 
@@ -145,11 +153,11 @@ impl Watch {
         &self.replica.holder
     }
 
-    /// Looks once, and says what it came to.
+    /// Looks once.
     pub async fn step(&mut self, now: Timestamp) -> Step {
         match self.look(now).await {
-            Ok(step) => match self.trouble.take() {
-                Some(trouble) => self.write_down(trouble, step, now).await,
+            Ok(step) => match self.store_failure.take() {
+                Some(failure) => self.record_failure(failure, step, now).await,
                 None => step,
             },
             Err(error) => self.tell_directly(&error, now).await,
@@ -158,14 +166,14 @@ impl Watch {
 
     async fn look(&mut self, now: Timestamp) -> Result<Step, StoreError> {
         let report = Report {
-            lease: WatchLease { holder: self.replica.holder.clone(), until: now.later(TURN) },
+            lease: WatchLease { holder: self.replica.holder.clone(), until: now.later(WATCH_LEASE) },
             sightings: self.own_sightings(now),
             now,
         };
         if !self.store.report_sightings(&report).await? {
-            // Whoever has the turn shows them.
+            // The metric is shown by the holder of the lease.
             self.show(&[]);
-            return Ok(Step::NotOurTurn);
+            return Ok(Step::Elsewhere);
         }
         let query = ConditionQuery {
             seen_after: now.before(SEEN_LATELY),
@@ -178,18 +186,18 @@ impl Watch {
         let sightings = self.sightings(conditions, now);
         let changes = reconcile(now, &sightings, &alarms, &mut fresh_id);
         let step = self.record(changes, &HashSet::new(), now).await?;
-        // After a change the next step counts anew.
+        // After a change the next step shows the new number.
         if step == Step::Nothing {
             self.show(&alarms);
         }
-        if now.since(self.pruned) >= PRUNE_EVERY {
-            self.pruned = now;
-            self.prune(now).await?;
+        if now.since(self.cleaned_up) >= CLEAN_UP_EVERY {
+            self.cleaned_up = now;
+            self.clean_up(now).await?;
         }
         Ok(step)
     }
 
-    /// What this process alone can see.
+    /// What only this process can see.
     fn own_sightings(&mut self, now: Timestamp) -> Vec<Sighting> {
         self.lease_away_since = match (self.lease_is_away)() {
             true => self.lease_away_since.or(Some(now)),
@@ -200,33 +208,26 @@ impl Watch {
         long.map(|since| Sighting { cause: cause(), since }).into_iter().collect()
     }
 
-    /// All that is wrong.
+    /// Everything that is wrong.
     fn sightings(&self, conditions: Conditions, now: Timestamp) -> Vec<Sighting> {
         let Conditions { mut sightings, drifting, checks, bursts, alarms: _ } = conditions;
         sightings.extend(drifting.into_iter().map(sightings::of_drift));
         sightings.extend(bursts.into_iter().map(|burst| sightings::of_burst(burst, self.settings.duplicates_within)));
         for checks in checks {
-            sightings.extend(self.overdue(&checks, now));
-            if let Some(since) = checks.failed_at {
-                let error = checks.error.unwrap_or_default();
-                sightings.push(Sighting { cause: Cause::CheckFailing { range: checks.range, error }, since });
-            }
+            let due = self.due(&checks);
+            sightings.extend(sightings::of_checks(checks, due, now));
         }
         sightings
     }
 
-    fn overdue(&self, checks: &Checks, now: Timestamp) -> Option<Sighting> {
+    /// Until when the next check of this range should end.
+    fn due(&self, checks: &Checks) -> Option<Timestamp> {
         let (_, due) = self.settings.due.iter().find(|(range, _)| *range == checks.range)?;
-        if checks.last_advance.is_some_and(|at| now.since(at) < GETS_ON) {
-            return None;
-        }
-        // Before the first check ended, it is the start of the service that counts.
-        let due = due(checks.last_read.unwrap_or(self.started))?;
-        let cause = Cause::CheckOverdue { range: checks.range.clone(), last_finished: checks.last_read };
-        (due <= now).then_some(Sighting { cause, since: due })
+        // Before the first check has ended, the start of the service counts.
+        due(checks.last_read.unwrap_or(self.started))
     }
 
-    /// Writes changes and messages; channels in `told` know of what fires already.
+    /// Writes changes and messages. Channels in `told` know already what fires.
     async fn record(&self, changes: Changes, told: &HashSet<String>, now: Timestamp) -> Result<Step, StoreError> {
         if changes.is_empty() {
             return Ok(Step::Nothing);
@@ -234,7 +235,7 @@ impl Watch {
         let notices = changes.notices(now);
         let messages = notices.iter().flat_map(|notice| {
             let gets = self.senders.iter().map(|sender| sender.channel()).filter(|channel| channel.gets(notice.kind));
-            let knows = |name: &str| notice.turn == Phase::Firing && told.contains(name);
+            let knows = |name: &str| notice.phase == Phase::Firing && told.contains(name);
             gets.filter(move |channel| !knows(&channel.name)).map(|channel| NewMessage {
                 message_id: fresh_id(),
                 channel: channel.name.clone(),
@@ -247,71 +248,73 @@ impl Watch {
             return Ok(Step::Overtaken);
         }
         for alarm in &record.changes.fired {
-            warn!(alarm = alarm.cause.kind().word(), key = alarm.cause.key(), since = %alarm.since, "an alarm fires");
+            warn!(alarm = alarm.cause.kind().word(), key = alarm.cause.key(), since = %alarm.since, "alarm firing");
         }
         for alarm in &record.changes.resolved {
-            info!(alarm = alarm.cause.kind().word(), key = alarm.cause.key(), "an alarm is resolved");
+            info!(alarm = alarm.cause.kind().word(), key = alarm.cause.key(), "alarm resolved");
         }
         if notices.is_empty() { Ok(Step::Nothing) } else { Ok(Step::Told(notices)) }
     }
 
-    /// Notes that the store fails. Once it has for long, people are told without it, each
-    /// channel once.
+    /// Remembers that the store fails. If that lasts, tells people without it, each channel once.
     async fn tell_directly(&mut self, error: &StoreError, now: Timestamp) -> Step {
         let error = format!("{error}: {}", telemetry::causes(error));
-        warn!(cause = error, "the store of alarms fails");
-        let trouble =
-            self.trouble.get_or_insert_with(|| Trouble { since: now, error: String::new(), told: HashSet::new() });
-        trouble.error = error;
-        if now.since(trouble.since) < self.settings.after {
+        warn!(cause = error, "the alarms can't use the database");
+        let failure = self.store_failure.get_or_insert_with(|| StoreFailure {
+            since: now,
+            error: String::new(),
+            told: HashSet::new(),
+        });
+        failure.error = error;
+        if now.since(failure.since) < self.settings.after {
             return Step::StorageFails(Vec::new());
         }
-        let sighting = Sighting { cause: self.replica.storage_failing(trouble), since: trouble.since };
+        let sighting = Sighting { cause: self.replica.storage_failing(failure), since: failure.since };
         let notice =
-            Notice { turn: Phase::Firing, kind: Kind::StorageFailing, at: now, alarms: vec![sighting], more: 0 };
+            Notice { phase: Phase::Firing, kind: Kind::StorageFailing, at: now, alarms: vec![sighting], more: 0 };
         let left = self.senders.iter().filter(|sender| {
             let channel = sender.channel();
-            channel.gets(Kind::StorageFailing) && !trouble.told.contains(&channel.name)
+            channel.gets(Kind::StorageFailing) && !failure.told.contains(&channel.name)
         });
         let sends = left.map(|sender| async {
             let channel = sender.channel();
-            let letter = wording::letter(&notice, &fresh_id(), channel.language);
-            (channel.name.clone(), sender.send(&letter, now).await)
+            let message = wording::message(&notice, &fresh_id(), channel.language);
+            (channel.name.clone(), sender.send(&message, now).await)
         });
         let mut told = Vec::new();
         for (channel, sent) in join_all(sends).await {
             match sent {
-                Ok(Taken { .. }) => {
+                Ok(Delivered { .. }) => {
                     self.metrics.alarm_message(&channel, "delivered");
                     told.push(channel);
                 }
-                Err(Refused { why, .. }) => {
+                Err(NotDelivered { why, .. }) => {
                     self.metrics.alarm_message(&channel, "failed");
-                    warn!(channel, cause = why, "an alarm's message was not delivered");
+                    warn!(channel, cause = why, "alarm message not delivered; it will be retried");
                 }
             }
         }
-        trouble.told.extend(told.iter().cloned());
+        failure.told.extend(told.iter().cloned());
         Step::StorageFails(told)
     }
 
-    /// Writes down that the store has failed, now that it takes it. From here on the alarm
-    /// is like any other: it is resolved once the store has been well for a while.
-    async fn write_down(&mut self, trouble: Trouble, step: Step, now: Timestamp) -> Step {
-        if now.since(trouble.since) < self.settings.after {
+    /// Records that the store failed, now that it works again. From then on the alarm is like any
+    /// other: it is resolved after the store has worked for a while.
+    async fn record_failure(&mut self, failure: StoreFailure, step: Step, now: Timestamp) -> Step {
+        if now.since(failure.since) < self.settings.after {
             return step;
         }
         let alarm = Alarm {
             alarm_id: fresh_id(),
-            cause: self.replica.storage_failing(&trouble),
-            since: trouble.since,
+            cause: self.replica.storage_failing(&failure),
+            since: failure.since,
             fired_at: now,
             clear_since: None,
             resolved_at: None,
             recurrences: 0,
         };
         let changes = Changes { fired: vec![alarm], ..Changes::default() };
-        match self.record(changes, &trouble.told, now).await {
+        match self.record(changes, &failure.told, now).await {
             Ok(written) => {
                 if step.has_told() {
                     step
@@ -320,7 +323,7 @@ impl Watch {
                 }
             }
             Err(_) => {
-                self.trouble = Some(trouble);
+                self.store_failure = Some(failure);
                 step
             }
         }
@@ -334,7 +337,7 @@ impl Watch {
         }
     }
 
-    async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
+    async fn clean_up(&self, now: Timestamp) -> Result<(), StoreError> {
         let limits = CleanUpLimits {
             now,
             waiting_after: now.before(TOO_OLD),
@@ -344,8 +347,12 @@ impl Watch {
             seen_after: now.before(10 * WATCH_EVERY),
         };
         for dropped in self.store.clean_up(&limits).await? {
-            warn!(channel = dropped.channel, dropped = dropped.dropped, "messages of alarms were given up");
-            // Only of channels there are: the label stays bounded.
+            warn!(
+                channel = dropped.channel,
+                dropped = dropped.dropped,
+                "alarm messages of a channel dropped: too old or too many"
+            );
+            // Only of configured channels, so that the number of labels stays bounded.
             if self.senders.iter().any(|sender| sender.channel().name == dropped.channel) {
                 self.metrics.alarm_messages_dropped(&dropped.channel, dropped.dropped);
             }
@@ -355,8 +362,8 @@ impl Watch {
 }
 
 impl Replica {
-    fn storage_failing(&self, trouble: &Trouble) -> Cause {
-        Cause::StorageFailing { replica: self.name.clone(), error: trouble.error.clone() }
+    fn storage_failing(&self, failure: &StoreFailure) -> Cause {
+        Cause::StorageFailing { replica: self.name.clone(), error: failure.error.clone() }
     }
 }
 

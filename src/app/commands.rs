@@ -67,9 +67,9 @@ pub async fn test_alarm(channels: &[Channel], channel: &str) -> Result<Tested, F
     };
     let sender = senders.swap_remove(at);
     let now = now();
-    let letter = wording::test_letter(channel, &Uuid::now_v7().to_string(), sender.channel().language, now);
+    let message = wording::test_message(channel, &Uuid::now_v7().to_string(), sender.channel().language, now);
     let begun = Instant::now();
-    let (delivered, said) = match sender.send(&letter, now).await {
+    let (delivered, said) = match sender.send(&message, now).await {
         Ok(taken) => (true, taken.said),
         Err(refused) => (false, refused.why),
     };

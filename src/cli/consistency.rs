@@ -15,7 +15,7 @@ use crate::app::{self, Failure};
 use crate::config::Deployment;
 use crate::domain::consistency::{Check, CheckState, Finding, Range};
 use crate::domain::time::Timestamp;
-use crate::monitor::accepted;
+use crate::monitor::checks::accepted;
 use crate::monitor::repair::{NotRepaired, RepairAsk, Repaired};
 use crate::monitor::{Monitor, Report, Step};
 
@@ -145,7 +145,7 @@ async fn see_through(monitor: &Monitor, check_id: &str) -> Result<(), Failure> {
         }
         match monitor.run_check(&check, &stop, &show).await? {
             Step::Ended(_) | Step::Idle => {}
-            Step::Elsewhere | Step::Left => tokio::time::sleep(LOOKED_AT_EVERY).await,
+            Step::Elsewhere | Step::Interrupted => tokio::time::sleep(LOOKED_AT_EVERY).await,
         }
     }
     bar.finish_and_clear();

@@ -47,9 +47,9 @@ pub(super) fn choice<T: FromStr + VariantNames>(text: &str) -> Result<T, String>
 /// A list of kinds of findings that may be repaired without a person.
 pub(super) fn safe_kinds(text: &str) -> Result<Vec<Kind>, String> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-    let kind = |word| Kind::SAFE.into_iter().find(|kind| kind.word() == word);
+    let kind = |word| Kind::SAFE_TO_REPAIR.into_iter().find(|kind| kind.word() == word);
     words.map(kind).collect::<Option<_>>().ok_or_else(|| {
-        let safe: Vec<_> = Kind::SAFE.into_iter().map(Kind::word).collect();
+        let safe: Vec<_> = Kind::SAFE_TO_REPAIR.into_iter().map(Kind::word).collect();
         format!("must be a list of {}", safe.join(", "))
     })
 }

@@ -227,7 +227,7 @@ impl Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// Whether they fire or are resolved.
-    pub turn: Phase,
+    pub phase: Phase,
     /// Their kind.
     pub kind: Kind,
     /// When.

@@ -148,7 +148,7 @@ pub enum Kind {
 
 impl Kind {
     /// The kinds that the log alone can repair. They may be repaired without a person.
-    pub const SAFE: [Self; 5] = [Self::Quantity, Self::Status, Self::Seq, Self::Fence, Self::Claim];
+    pub const SAFE_TO_REPAIR: [Self; 5] = [Self::Quantity, Self::Status, Self::Seq, Self::Fence, Self::Claim];
 
     /// The word in JSON, columns and labels.
     #[must_use]

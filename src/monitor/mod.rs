@@ -1,28 +1,34 @@
-//! The monitor: proves, on a schedule and on demand, that every quantity is explained by
-//! its log, and sets right what the log can set right.
+//! The monitor checks that the log explains every quantity, and repairs what the log can repair.
 //!
-//! In reading order: what a log says ([`ledger`]) and which barcodes stand counted
-//! ([`parts`]), both pure; what of it a person has [`accepted`]; the reading ([`check`]);
-//! what is done about a finding ([`repair`]); and here who runs what, and when. Checks are
-//! rows of the database: asked for by anybody, run by one process at a time, gone on with
-//! by another if it dies.
+//! In reading order: [`checks`] reads and judges; [`repair`] repairs or accepts one finding; this
+//! file decides who runs which check, and when. A check is a row of the database, and anybody may
+//! request one. One process at a time runs checks: the holder of the check lease. If it dies, the
+//! lease runs out, and another process continues the check.
+//!
+//! | step | statement | if the process dies here |
+//! | --- | --- | --- |
+//! | 1 request what is due | `unfinished_checks`, `last_check`, `ask_check` | another process requests it |
+//! | 2 take the lease | `take_check_lease` | it runs out after [`CHECK_LEASE`] |
+//! | 3 read and note | see [`checks`] | the next holder continues from the last note |
+//! | 4 end the check | `end_check` | before: the next holder ends it; after: it has ended |
+//! | 5 repair what is safe | see [`repair`], a request id per finding | the finding stays open; a person can repair it |
+//! | 6 release the lease | `release_check_lease` | it runs out |
 
-pub mod accepted;
-pub mod check;
-pub mod ledger;
-pub mod parts;
+pub mod checks;
+mod clock;
 pub mod repair;
+mod retry;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use self::check::{Cut, TURN};
+use self::checks::{CHECK_LEASE, Interrupted};
+use self::clock::now;
 use self::repair::{NotRepaired, RepairAsk, Repaired};
 use crate::domain::consistency::{Check, CheckState, Finding, FindingState, Kind, Range, Remedy};
 use crate::domain::time::Timestamp;
@@ -31,21 +37,21 @@ use crate::store::StoreError;
 use crate::store::consistency::{AskedCheck, CheckLease, ConsistencyStore, FindingQuery};
 use crate::telemetry::{self, Metrics};
 
-/// How often the monitor looks whether something is due, unless it is woken.
-const LOOKS_EVERY: Duration = Duration::from_secs(5);
-/// Most checks that wait or run at once, whoever asked for them.
+/// How often the monitor looks for due checks, unless it is woken.
+const REST: Duration = Duration::from_secs(5);
+/// Most checks that wait or run at once.
 const MOST_WAITING: i64 = 20;
-/// Reports kept, and as many settled findings.
+/// Reports kept; as many settled findings are kept, too.
 const KEPT: i64 = 1_000;
-/// By how much a recent check reaches back beyond the start of the last good one: rows are
-/// dated by the clocks of the replicas, which may differ, before they are committed.
+/// A recent check begins this long before the start of the last good one. Replicas date rows
+/// before the commit, and their clocks may differ.
 const MARGIN: Duration = Duration::from_secs(120);
 /// Findings that a report lists.
 const LISTED: i64 = 500;
-/// Findings that one check repairs by itself.
+/// Most findings that are repaired without a person after one check.
 const REPAIRED_AT_ONCE: i64 = 500;
 
-/// What the monitor does by itself.
+/// What the monitor does without being asked.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// When recent work orders are checked.
@@ -62,52 +68,51 @@ pub struct Monitor {
     metrics: Arc<Metrics>,
     holder: String,
     settings: Settings,
-    /// Since when this process would have noticed that a check is due.
-    born: Timestamp,
-    poked: Notify,
+    started: Timestamp,
+    wake: Notify,
 }
 
-/// What one look at what is due came to.
+/// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing is due.
     Idle,
-    /// Another process runs checks.
+    /// Another process holds the check lease.
     Elsewhere,
-    /// A check came to its end.
+    /// A check has ended.
     Ended(CheckState),
-    /// A check was left to whoever is next.
-    Left,
+    /// A check was interrupted. The next holder of the lease continues it.
+    Interrupted,
 }
 
-/// Where all stands.
+/// The state of all checks and findings.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// The last good check of each kind of range.
+    /// The last good check, recent or full.
     pub last_good: Option<Check>,
     /// The last good check of everything.
     pub last_good_full: Option<Check>,
-    /// The check at work, or else the next one.
+    /// The running check, or else the next one.
     pub unfinished: Option<Check>,
     /// How many findings are open.
     pub open_findings: i64,
 }
 
-/// Why a check is not asked for.
+/// Why a check was not requested.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAsked {
-    /// Nothing has this number.
+    /// No row has this number.
     #[error("there is no work order {0}")]
     WorkOrderUnknown(String),
-    /// As many wait as may.
+    /// Too many checks wait already.
     #[error("{MOST_WAITING} checks wait or run already")]
     TooMany,
-    /// The store can't be asked.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A check and what it found.
+/// A check and its findings.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Report {
     /// The check itself.
@@ -115,15 +120,15 @@ pub struct Report {
     pub check: Check,
     /// How long it took, so far.
     pub duration_ms: Option<i64>,
-    /// What it saw, the newest of it.
+    /// Its findings, newest first, not all if there are many.
     pub findings: Vec<Finding>,
 }
 
 impl Monitor {
-    /// The monitor of a process; `holder` tells it from all others.
+    /// The monitor of a process; `holder` is a name that no other process has.
     #[must_use]
     pub fn new(store: Arc<dyn ConsistencyStore>, metrics: Arc<Metrics>, holder: String, settings: Settings) -> Self {
-        Self { store, metrics, holder, settings, born: now(), poked: Notify::new() }
+        Self { store, metrics, holder, settings, started: now(), wake: Notify::new() }
     }
 
     /// Where checks and findings are read.
@@ -132,7 +137,7 @@ impl Monitor {
         self.store.as_ref()
     }
 
-    /// Asks for a check. Who asks for what waits already is given that one.
+    /// Requests a check. If the same check waits already, that one is returned.
     ///
     /// # Errors
     /// See [`NotAsked`].
@@ -155,7 +160,7 @@ impl Monitor {
             check.state == CheckState::Waiting && check.range == range && check.work_order == work_order && since
         };
         if let Some(waiting) = self.store.unfinished_checks().await?.into_iter().find(same) {
-            self.poked.notify_one();
+            self.wake.notify_one();
             return Ok(waiting);
         }
         let check_id = Uuid::now_v7().to_string();
@@ -164,17 +169,17 @@ impl Monitor {
         if !self.store.ask_check(&asked, MOST_WAITING).await? {
             return Err(NotAsked::TooMany);
         }
-        self.poked.notify_one();
+        self.wake.notify_one();
         let asked = self.store.check(&check_id).await?;
-        asked.ok_or_else(|| StoreError::Refused("a check is gone that was just asked for".into()).into())
+        asked.ok_or_else(|| StoreError::Refused("the check that was just requested is gone".into()).into())
     }
 
-    /// Whether any row has this number: of a work order, or left behind by none.
+    /// Whether any row has this number: a work order, its log or its claims.
     async fn known(&self, name: &str) -> Result<(), NotAsked> {
         let only = [name.to_owned()];
         match self.store.page(&only, 0).await? {
             Some(page) if page.work_orders.is_empty() => Err(NotAsked::WorkOrderUnknown(name.to_owned())),
-            // A row is there, or more than none of log and claims.
+            // `None`: there is more of its log or claims than the limit of zero rows.
             Some(_) | None => Ok(()),
         }
     }
@@ -199,7 +204,7 @@ impl Monitor {
         Ok(started.and_then(|started| Timestamp::cut(started.to_utc() - MARGIN)))
     }
 
-    /// Where all stands.
+    /// The state of all checks and findings.
     ///
     /// # Errors
     /// Where the store can't be asked.
@@ -214,7 +219,7 @@ impl Monitor {
         })
     }
 
-    /// Repairs what a finding names, or accepts it as it is.
+    /// Repairs or accepts what a finding names.
     ///
     /// # Errors
     /// See [`NotRepaired`].
@@ -222,20 +227,23 @@ impl Monitor {
         let repaired = repair::repair(self.store.as_ref(), ask).await?;
         if !repaired.dry_run && !repaired.replayed {
             let (done, work_order) = (&repaired.entry.action, &repaired.entry.work_order);
-            info!(done, finding = ask.finding_id, work_order, by = ask.principal, "a finding is settled");
+            info!(done, finding = ask.finding_id, work_order, by = ask.principal, "finding settled");
         }
         Ok(repaired)
     }
 
-    /// Looks at what is due until `stop`. What fails is tried again at the next look.
+    /// Runs what is due, until `stop`. A step that fails is repeated after a rest.
     pub async fn run(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match self.step(&stop).await {
-                // What else waits is not kept waiting.
+                // The next check may wait already.
                 Ok(Step::Ended(_)) => {}
-                Ok(Step::Idle | Step::Elsewhere | Step::Left) => self.rest(&stop).await,
+                Ok(Step::Idle | Step::Elsewhere | Step::Interrupted) => self.rest(&stop).await,
                 Err(problem) => {
-                    warn!(cause = telemetry::causes(&problem), "the monitor: {problem}");
+                    warn!(
+                        cause = telemetry::causes(&problem),
+                        "the monitor failed, and tries again in {REST:?}: {problem}"
+                    );
                     self.rest(&stop).await;
                 }
             }
@@ -245,23 +253,23 @@ impl Monitor {
     async fn rest(&self, stop: &CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.poked.notified() => {}
-            () = tokio::time::sleep(LOOKS_EVERY) => {}
+            () = self.wake.notified() => {}
+            () = tokio::time::sleep(REST) => {}
         }
     }
 
-    /// Asks for the checks that are due, and runs the one that has waited longest.
+    /// Requests the checks that are due, and runs the one that has waited longest.
     ///
     /// # Errors
     /// Where the store can't be asked.
     pub async fn step(&self, stop: &CancellationToken) -> Result<Step, StoreError> {
-        self.ask_what_is_due().await?;
+        self.ask_due_checks().await?;
         self.metrics.findings_open.set(self.store.open_findings().await?);
         let Some(next) = self.store.unfinished_checks().await?.into_iter().next() else { return Ok(Step::Idle) };
         self.run_check(&next, stop, &|_| {}).await
     }
 
-    /// Runs one check, if it is this process's turn, and repairs what it may.
+    /// Runs one check, if this process gets the check lease, and repairs what is safe.
     ///
     /// # Errors
     /// Where the store can't be asked.
@@ -271,15 +279,15 @@ impl Monitor {
         stop: &CancellationToken,
         watch: &(dyn Fn(&Check) + Sync),
     ) -> Result<Step, StoreError> {
-        let lease = CheckLease { holder: &self.holder, ttl: TURN };
+        let lease = CheckLease { holder: &self.holder, ttl: CHECK_LEASE };
         if !self.store.take_check_lease(&lease).await? {
             return Ok(Step::Elsewhere);
         }
         let began = Instant::now();
         let id = check.check_id.as_str();
-        let step = match check::run(self.store.as_ref(), check, &self.holder, stop, watch).await {
+        let step = match checks::run(self.store.as_ref(), check, &self.holder, stop, watch).await {
             Ok(read) => {
-                let state = check::verdict(&read);
+                let state = checks::end_state(&read);
                 self.store.end_check(id, state, None, KEPT).await?;
                 self.note_end(&read, state, began);
                 if state == CheckState::Drift {
@@ -287,10 +295,10 @@ impl Monitor {
                 }
                 Step::Ended(state)
             }
-            Err(Cut::Stopped | Cut::TurnLost) => Step::Left,
-            Err(Cut::Store(problem)) => {
+            Err(Interrupted::Stopped | Interrupted::LeaseLost) => Step::Interrupted,
+            Err(Interrupted::Store(problem)) => {
                 let cause = telemetry::causes(&problem);
-                error!(check = id, cause, "a check failed: {problem}");
+                error!(check = id, cause, "check failed: {problem}");
                 self.store.end_check(id, CheckState::Failed, Some(&problem.to_string()), KEPT).await?;
                 self.note_end(check, CheckState::Failed, began);
                 Step::Ended(CheckState::Failed)
@@ -300,23 +308,23 @@ impl Monitor {
         Ok(step)
     }
 
-    async fn ask_what_is_due(&self) -> Result<(), StoreError> {
+    async fn ask_due_checks(&self) -> Result<(), StoreError> {
         let unfinished = self.store.unfinished_checks().await?;
         for (range, schedule) in [(Range::Full, &self.settings.full), (Range::Recent, &self.settings.recent)] {
             if unfinished.iter().any(|check| check.range == range) {
                 continue;
             }
-            // A full check is a recent one too.
+            // A full check counts as a recent one, too.
             let counts: &[Range] = match range {
                 Range::Recent => &[Range::Recent, Range::Full],
                 Range::Full | Range::WorkOrder | Range::Since => &[Range::Full],
             };
             let last = self.store.last_check(counts, false).await?.and_then(|check| check.started_at);
-            // What was due before this process was there is due at once if it was ever done.
-            let due = schedule.next_after(last.unwrap_or(self.born));
+            // If no check ever ran, the first one is due one interval after the start.
+            let due = schedule.next_after(last.unwrap_or(self.started));
             if due.is_some_and(|due| due <= now()) {
                 match self.ask(range, None, None, "schedule").await {
-                    // It is due still when fewer wait.
+                    // Then it stays due, and the next step requests it.
                     Ok(_) | Err(NotAsked::TooMany | NotAsked::WorkOrderUnknown(_)) => {}
                     Err(NotAsked::Store(problem)) => return Err(problem),
                 }
@@ -329,7 +337,7 @@ impl Monitor {
         self.metrics.check(check.range.word(), state.word(), began.elapsed(), check.rows_read);
         let Check { check_id, work_orders_read, rows_read, findings_seen, .. } = check;
         let (range, state) = (check.range.word(), state.word());
-        info!(check_id, range, state, work_orders_read, rows_read, findings_seen, "a check has ended");
+        info!(check_id, range, state, work_orders_read, rows_read, findings_seen, "check ended");
     }
 
     async fn repair_what_is_safe(&self, check_id: &str) -> Result<(), StoreError> {
@@ -345,7 +353,7 @@ impl Monitor {
         let safe = |finding: &Finding| finding.remedy == Remedy::Repair && self.settings.repair.contains(&finding.kind);
         for finding in self.store.findings(&query).await?.into_iter().filter(safe) {
             let ask = RepairAsk {
-                // The same whoever tries, so that it is done once.
+                // Every process uses the same id, so it is done once.
                 request_id: format!("monitor-{}", finding.finding_id),
                 finding_id: finding.finding_id.clone(),
                 dry_run: false,
@@ -355,13 +363,9 @@ impl Monitor {
                 principal: "monitor".to_owned(),
             };
             if let Err(problem) = self.repair(&ask).await {
-                warn!(finding = finding.finding_id, "not repaired: {problem}");
+                warn!(finding = finding.finding_id, "finding not repaired: {problem}");
             }
         }
         Ok(())
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp::cut(Utc::now()).expect("the clock stands before the year 10000")
 }

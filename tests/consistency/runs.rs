@@ -46,7 +46,7 @@ pub async fn a_check_that_was_cut_short_is_gone_on_with(floor: &Floor) {
     let stop = CancellationToken::new();
     stop.cancel();
     let first = floor.another("first", off());
-    assert_eq!(first.run_check(&check, &stop, &|_| {}).await.unwrap(), Step::Left);
+    assert_eq!(first.run_check(&check, &stop, &|_| {}).await.unwrap(), Step::Interrupted);
     let left = floor.consistency.check(&check.check_id).await.unwrap().unwrap();
     assert_eq!((left.state, left.work_orders_total), (CheckState::Running, Some(40)));
 

@@ -1,7 +1,7 @@
-//! Where a channel may reach: not into the plant's own network, unless it is allowed.
+//! Which addresses a channel may connect to: none in the plant's own network, unless allowed.
 //!
-//! Addresses are judged where the connection is made, after the name was looked up: a
-//! name that points elsewhere the second time gains nothing.
+//! Addresses are judged where the connection is made, after the look-up of the name. So a name that
+//! points elsewhere at a second look-up changes nothing.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-/// Asks for the addresses of a name.
+/// Looks up the addresses of a name.
 pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
 /// Which addresses a channel may connect to.
@@ -21,33 +21,33 @@ pub struct AddressPolicy {
     lookup: Lookup,
 }
 
-/// Why there is nothing to connect to.
+/// Why an address is not connected to.
 #[derive(Debug, thiserror::Error)]
-pub enum OutOfReach {
+pub enum NotAllowed {
     /// The name has no address.
     #[error("{0} can't be looked up")]
     Unknown(String, #[source] io::Error),
-    /// Every address of it lies in the plant's own network.
-    #[error("{0} is an address within the plant's network; allow_private = true permits that")]
+    /// It is in the plant's own network.
+    #[error("{0} is in the plant's own network; allow_private = true allows that")]
     Private(IpAddr),
-    /// It is an address that no channel has.
-    #[error("{0} is no address of a channel")]
+    /// No channel can have this address.
+    #[error("{0} can't be the address of a channel")]
     Never(IpAddr),
 }
 
-/// Where an address lies.
+/// Which network an address is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AddressClass {
-    /// In the internet.
+    /// The internet.
     Public,
-    /// In a network of one's own, or on the same machine.
+    /// A private network, or the same machine.
     Private,
-    /// Where no channel is: on the link (a cloud's metadata among it), many at once, nowhere.
+    /// No channel is there: link-local (such as a cloud's metadata), multicast, reserved.
     Never,
 }
 
 impl AddressPolicy {
-    /// Public addresses, and private ones where allowed.
+    /// Allows public addresses, and private ones if `allow_private`.
     #[must_use]
     pub fn new(allow_private: bool, lookup: Lookup) -> Self {
         Self { allow_private, lookup }
@@ -57,26 +57,26 @@ impl AddressPolicy {
     ///
     /// # Errors
     /// Why not.
-    pub fn judge(&self, address: IpAddr) -> Result<(), OutOfReach> {
-        match place(address) {
+    pub fn judge(&self, address: IpAddr) -> Result<(), NotAllowed> {
+        match class_of(address) {
             AddressClass::Public => Ok(()),
             AddressClass::Private if self.allow_private => Ok(()),
-            AddressClass::Private => Err(OutOfReach::Private(address)),
-            AddressClass::Never => Err(OutOfReach::Never(address)),
+            AddressClass::Private => Err(NotAllowed::Private(address)),
+            AddressClass::Never => Err(NotAllowed::Never(address)),
         }
     }
 
-    /// The addresses of a host that may be connected to, at least one.
+    /// The allowed addresses of a host, at least one.
     ///
     /// # Errors
     /// Where there is none.
-    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, OutOfReach> {
+    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, NotAllowed> {
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse();
         let all = match literal {
             Ok(address) => vec![address],
             Err(_) => {
                 let found = (self.lookup)(host.to_owned()).await;
-                found.map_err(|error| OutOfReach::Unknown(host.to_owned(), error))?
+                found.map_err(|error| NotAllowed::Unknown(host.to_owned(), error))?
             }
         };
         let mut refused = None;
@@ -84,13 +84,13 @@ impl AddressPolicy {
         for address in all {
             match self.judge(address) {
                 Ok(()) => allowed.push(address),
-                Err(out) => refused = Some(out),
+                Err(error) => refused = Some(error),
             }
         }
         match (allowed.is_empty(), refused) {
             (false, _) => Ok(allowed),
-            (true, Some(out)) => Err(out),
-            (true, None) => Err(OutOfReach::Unknown(host.to_owned(), io::ErrorKind::NotFound.into())),
+            (true, Some(error)) => Err(error),
+            (true, None) => Err(NotAllowed::Unknown(host.to_owned(), io::ErrorKind::NotFound.into())),
         }
     }
 }
@@ -101,7 +101,7 @@ impl fmt::Debug for AddressPolicy {
     }
 }
 
-/// Asks the machine's own resolver.
+/// Looks up names by the machine's own resolver.
 #[must_use]
 pub fn system() -> Lookup {
     Arc::new(|host| {
@@ -113,15 +113,15 @@ pub fn system() -> Lookup {
     })
 }
 
-fn place(address: IpAddr) -> AddressClass {
+fn class_of(address: IpAddr) -> AddressClass {
     match address {
-        IpAddr::V4(address) => place_v4(address),
-        IpAddr::V6(address) => place_v6(address),
+        IpAddr::V4(address) => class_of_v4(address),
+        IpAddr::V6(address) => class_of_v6(address),
     }
 }
 
 /// By the registry of special-purpose addresses (RFC 6890 and its updates).
-fn place_v4(address: Ipv4Addr) -> AddressClass {
+fn class_of_v4(address: Ipv4Addr) -> AddressClass {
     match address.octets() {
         [10 | 127, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => AddressClass::Private,
         // this network, link-local, protocol assignments, documentation, the old 6to4
@@ -138,18 +138,18 @@ fn place_v4(address: Ipv4Addr) -> AddressClass {
     }
 }
 
-/// Addresses that carry one of IPv4 are as good as that one.
-fn place_v6(address: Ipv6Addr) -> AddressClass {
+/// An address that contains an IPv4 address has the class of that one.
+fn class_of_v6(address: Ipv6Addr) -> AddressClass {
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        place_v4(Ipv4Addr::new(a, b, c, d))
+        class_of_v4(Ipv4Addr::new(a, b, c, d))
     };
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 1] => AddressClass::Private,
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             v4(high, low)
         }
-        // NAT64 of one's own, unique local, site-local
+        // private NAT64, unique local, site-local
         [0x64, 0xff9b, 1, ..] | [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => AddressClass::Private,
         // Teredo and other protocols, documentation
         [0x2001, 0..=0x01ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0x0fff, ..] => AddressClass::Never,
@@ -195,7 +195,7 @@ mod tests {
             ("2001::1 2001:db8::1 3fff::1 100::1 ::7f00:1 ::10.0.0.1 5f00::1 4000::1", AddressClass::Never),
         ] {
             for address in addresses.split(' ') {
-                assert_eq!(place(address.parse().unwrap()), expected, "{address}");
+                assert_eq!(class_of(address.parse().unwrap()), expected, "{address}");
             }
         }
     }
@@ -206,7 +206,7 @@ mod tests {
             (false, &["8.8.8.8", "10.0.0.1"][..], Ok(1)),
             (false, &["10.0.0.1"], Err("allow_private")),
             (true, &["10.0.0.1", "127.0.0.1"], Ok(2)),
-            (true, &["169.254.169.254"], Err("no address of a channel")),
+            (true, &["169.254.169.254"], Err("the address of a channel")),
             (false, &[], Err("looked up")),
         ] {
             let found = AddressPolicy::new(allow_private, fixed(addresses)).addresses("sender.example").await;
@@ -220,10 +220,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_in_place_of_a_name_is_judged_too() {
-        let reach = AddressPolicy::new(false, fixed(&["8.8.8.8"]));
+        let policy = AddressPolicy::new(false, fixed(&["8.8.8.8"]));
         for host in ["127.0.0.1", "[::1]", "[::ffff:10.0.0.1]"] {
-            assert!(matches!(reach.addresses(host).await, Err(OutOfReach::Private(_))), "{host}");
+            assert!(matches!(policy.addresses(host).await, Err(NotAllowed::Private(_))), "{host}");
         }
-        assert_eq!(reach.addresses("1.1.1.1").await.unwrap().len(), 1);
+        assert_eq!(policy.addresses("1.1.1.1").await.unwrap().len(), 1);
     }
 }

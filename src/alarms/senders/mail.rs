@@ -1,7 +1,7 @@
-//! Mail by SMTP, with TLS unless the configuration says otherwise.
+//! Mail by SMTP, with TLS unless the configuration turns it off.
 //!
-//! The server's name is looked up here and its address handed to the transport, so that
-//! only addresses within reach are connected to; the certificate is checked against the name.
+//! The server's name is looked up here, and its address is handed to the transport. So only allowed
+//! addresses are connected to. The certificate is checked against the name.
 
 use std::time::Duration;
 
@@ -13,34 +13,35 @@ use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
 use super::address_policy::AddressPolicy;
-use super::{Letter, Refused, Taken};
+use super::delivery::{Delivered, NotDelivered};
+use super::message::WordedMessage;
 use crate::domain::channel::{Address, MailTls, Secret};
 
-/// How long each answer of the server may take.
+/// How long the server may take for each answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// Ports by scheme, where the URL names none.
+/// The ports of `smtps://` and `smtp://`, if the URL names none.
 const SUBMISSIONS: u16 = 465;
 const SUBMISSION: u16 = 587;
 
-/// Sends mail by one server to the same people.
+/// Sends mail through one server to the same people.
 pub(super) struct Mail {
     host: String,
     port: u16,
     tls: Tls,
     login: Option<Credentials>,
     message: MessageBuilder,
-    reach: AddressPolicy,
+    policy: AddressPolicy,
 }
 
 impl Mail {
-    /// Mail from and to these addresses.
+    /// A sender of mail from and to these addresses.
     pub(super) fn new(
         url: &Address,
         tls: MailTls,
         from: &str,
         to: &[String],
         login: Option<&(String, Secret)>,
-        reach: AddressPolicy,
+        policy: AddressPolicy,
     ) -> Result<Self, String> {
         let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|error| format!("{text:?}: {error}"));
         let mut message = Message::builder().from(mailbox(from)?);
@@ -59,26 +60,26 @@ impl Mail {
             tls,
             login: login.map(|(name, secret)| Credentials::new(name.clone(), secret.reveal().to_owned())),
             message,
-            reach,
+            policy,
             host,
         })
     }
 
-    /// Sends one letter. Its Message-ID stays the same over all attempts.
-    pub(super) async fn send(&self, letter: &Letter) -> Result<Taken, Refused> {
+    /// Sends one message. Its Message-ID is the same for all attempts.
+    pub(super) async fn send(&self, worded: &WordedMessage) -> Result<Delivered, NotDelivered> {
         let message = self
             .message
             .clone()
-            .subject(letter.title.clone())
-            .date(letter.at.to_utc().into())
-            .message_id(Some(format!("<{}@scanfence>", letter.message_id)))
-            // No answer from a machine that is on holiday (RFC 3834).
+            .subject(worded.title.clone())
+            .date(worded.at.to_utc().into())
+            .message_id(Some(format!("<{}@scanfence>", worded.message_id)))
+            // So that no out-of-office answer comes back (RFC 3834).
             .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
             .header(ContentType::TEXT_PLAIN)
-            .body(format!("{}\r\n", letter.lines.join("\r\n")))
-            .map_err(|error| Refused::because(error.to_string()))?;
-        let addresses = self.reach.addresses(&self.host).await.map_err(|out| Refused::because(out.to_string()))?;
-        let mut refused = Refused::because("no address".to_owned());
+            .body(format!("{}\r\n", worded.lines.join("\r\n")))
+            .map_err(NotDelivered::because)?;
+        let addresses = self.policy.addresses(&self.host).await.map_err(NotDelivered::because)?;
+        let mut last = NotDelivered::because("no address");
         for address in addresses {
             let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.to_string())
                 .port(self.port)
@@ -90,21 +91,22 @@ impl Mail {
             match transport.build().send(message.clone()).await {
                 Ok(response) => {
                     let said: Vec<&str> = response.message().collect();
-                    return Ok(Taken { said: format!("{} {}", response.code(), said.join(" ")) });
+                    return Ok(Delivered { said: format!("{} {}", response.code(), said.join(" ")) });
                 }
                 Err(error) => {
-                    refused = Refused::because(error.to_string());
-                    if was_answered(&error) {
+                    let was_answered = was_answered(&error);
+                    last = NotDelivered::because(error);
+                    if was_answered {
                         break;
                     }
                 }
             }
         }
-        Err(refused)
+        Err(last)
     }
 }
 
-/// Whether a server said no, so that its other addresses would too.
+/// Whether the server answered. Then its other addresses would answer the same.
 fn was_answered(error: &smtp::Error) -> bool {
     error.status().is_some() || error.is_response() || error.is_client()
 }

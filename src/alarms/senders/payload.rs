@@ -1,7 +1,7 @@
-//! What each sender is sent, and what its answer means. Pure: the time is handed in.
+//! What each kind of receiver is sent, and what its answer means. Pure: the time is handed in.
 //!
-//! All texts go as plain text, in formats that know no markup: what a scanner or a person
-//! typed can't become a link, a mention or a heading on somebody's screen.
+//! All texts are sent as plain text, in formats without markup. So a text from a scanner or a
+//! person can't become a link, a mention or a heading on a screen.
 
 use std::time::Duration;
 
@@ -13,41 +13,42 @@ use serde_json::json;
 use sha2::Sha256;
 use standardwebhooks::Webhook;
 
+use super::delivery::{Delivered, NotDelivered};
+use super::message::WordedMessage;
 use super::web::{Post, Reply};
-use super::{Letter, Refused, Taken};
 use crate::domain::channel::{Address, Language, Secret};
 use crate::domain::time::Timestamp;
 
-/// The longest text that a WeCom sender takes, in bytes.
+/// The longest text that a WeCom robot takes, in bytes.
 const WECOM_BYTES: usize = 2048;
-/// How long DingTalk keeps a sender silent that sent too fast.
+/// How long DingTalk refuses messages after they came too fast.
 const DINGTALK_PENALTY: Duration = Duration::from_secs(600);
-/// How long the other senders' rates take to allow messages again.
+/// After this time the rates of the other receivers allow messages again.
 const A_MINUTE: Duration = Duration::from_secs(60);
 
-/// To a DingTalk sender: the signature goes into the URL.
-pub(super) fn dingtalk(url: &Address, secret: Option<&Secret>, letter: &Letter, now: Timestamp) -> Post {
+/// To a DingTalk robot: the signature is part of the URL.
+pub(super) fn dingtalk(url: &Address, secret: Option<&Secret>, message: &WordedMessage, now: Timestamp) -> Post {
     let mut url = url.reveal().clone();
     if let Some(secret) = secret {
         let timestamp = now.to_utc().timestamp_millis();
         let sign = signature(secret.reveal().as_bytes(), &format!("{timestamp}\n{}", secret.reveal()));
         url.query_pairs_mut().append_pair("timestamp", &timestamp.to_string()).append_pair("sign", &sign);
     }
-    let body = json!({"msgtype": "text", "text": {"content": letter.whole()}});
+    let body = json!({"msgtype": "text", "text": {"content": message.text()}});
     Post { url, headers: Vec::new(), body: body.to_string() }
 }
 
-/// To a Feishu sender: the signature goes into the body; key and message are not where one
-/// would expect them.
-pub(super) fn feishu(url: &Address, secret: Option<&Secret>, letter: &Letter, now: Timestamp) -> Post {
-    let paragraphs: Vec<_> = letter.lines.iter().map(|line| json!([{"tag": "text", "text": line}])).collect();
-    let language = match letter.language {
+/// To a Feishu robot: the signature is part of the body. Its key is timestamp and secret; its message
+/// is empty.
+pub(super) fn feishu(url: &Address, secret: Option<&Secret>, message: &WordedMessage, now: Timestamp) -> Post {
+    let paragraphs: Vec<_> = message.lines.iter().map(|line| json!([{"tag": "text", "text": line}])).collect();
+    let language = match message.language {
         Language::English => "en_us",
         Language::Chinese => "zh_cn",
     };
     let mut body = json!({
         "msg_type": "post",
-        "content": {"post": {language: {"title": letter.title, "content": paragraphs}}},
+        "content": {"post": {language: {"title": message.title, "content": paragraphs}}},
     });
     if let Some(secret) = secret {
         let timestamp = now.to_utc().timestamp();
@@ -57,43 +58,48 @@ pub(super) fn feishu(url: &Address, secret: Option<&Secret>, letter: &Letter, no
     Post { url: url.reveal().clone(), headers: Vec::new(), body: body.to_string() }
 }
 
-/// To a WeCom sender.
-pub(super) fn wecom(url: &Address, letter: &Letter) -> Post {
-    let body = json!({"msgtype": "text", "text": {"content": cut(&letter.whole(), WECOM_BYTES)}});
+/// To a WeCom robot.
+pub(super) fn wecom(url: &Address, message: &WordedMessage) -> Post {
+    let body = json!({"msgtype": "text", "text": {"content": cut(&message.text(), WECOM_BYTES)}});
     Post { url: url.reveal().clone(), headers: Vec::new(), body: body.to_string() }
 }
 
-/// To whatever understands the Standard Webhooks specification. The id stays the same
-/// over all attempts, so that a receiver knows a repeat.
-pub(super) fn webhook(url: &Address, secret: &Secret, letter: &Letter, now: Timestamp) -> Result<Post, Refused> {
-    let body = letter.event.to_string();
+/// To a receiver of the Standard Webhooks specification. The id is the same for all attempts, so
+/// that a receiver can recognize a repeat.
+pub(super) fn webhook(
+    url: &Address,
+    secret: &Secret,
+    message: &WordedMessage,
+    now: Timestamp,
+) -> Result<Post, NotDelivered> {
+    let body = message.event.to_string();
     let timestamp = now.to_utc().timestamp();
     let signed = Webhook::new(secret.reveal())
-        .and_then(|webhook| webhook.sign(&letter.message_id, timestamp, body.as_bytes()))
-        .map_err(|_| Refused::because("the secret is no key".to_owned()))?;
+        .and_then(|webhook| webhook.sign(&message.message_id, timestamp, body.as_bytes()))
+        .map_err(|_| NotDelivered::because("the secret is not a valid key"))?;
     let headers = vec![
-        (standardwebhooks::HEADER_WEBHOOK_ID, letter.message_id.clone()),
+        (standardwebhooks::HEADER_WEBHOOK_ID, message.message_id.clone()),
         (standardwebhooks::HEADER_WEBHOOK_TIMESTAMP, timestamp.to_string()),
         (standardwebhooks::HEADER_WEBHOOK_SIGNATURE, signed),
     ];
     Ok(Post { url: url.reveal().clone(), headers, body })
 }
 
-/// What DingTalk, WeCom and Feishu say in the body; HTTP 200 alone means nothing.
+/// What DingTalk, WeCom and Feishu answer in the body. HTTP 200 alone means nothing.
 #[derive(Deserialize)]
-struct Said {
+struct RobotAnswer {
     #[serde(alias = "code", alias = "StatusCode")]
     errcode: i64,
     #[serde(default, alias = "msg", alias = "StatusMessage")]
     errmsg: String,
 }
 
-/// What a sender's answer means: taken only where its body says so.
-pub(super) fn robots_verdict(reply: &Reply) -> Result<Taken, Refused> {
+/// What a robot's answer means: delivered only if its body says so.
+pub(super) fn robot_result(reply: &Reply) -> Result<Delivered, NotDelivered> {
     let status = reply.status;
     let said = said(&reply.body);
     let pause = match said.as_ref().map(|said| said.errcode) {
-        // too fast: DingTalk; WeCom; Feishu, in two ways
+        // "Too fast" from DingTalk; from WeCom, and from Feishu in two ways.
         Some(130_101) => Some(DINGTALK_PENALTY),
         Some(45_009 | 9499 | 11_232) => Some(A_MINUTE),
         _ if status == 429 => Some(A_MINUTE),
@@ -101,28 +107,28 @@ pub(super) fn robots_verdict(reply: &Reply) -> Result<Taken, Refused> {
     };
     let pause = reply.retry_after.max(pause);
     match said {
-        Some(Said { errcode: 0, errmsg }) if (200..300).contains(&status) => {
-            Ok(Taken { said: format!("HTTP {status}, code 0 {errmsg}") })
+        Some(RobotAnswer { errcode: 0, errmsg }) if (200..300).contains(&status) => {
+            Ok(Delivered { said: format!("HTTP {status}, code 0 {errmsg}") })
         }
-        Some(Said { errcode, errmsg }) => {
-            Err(Refused { why: format!("HTTP {status}, code {errcode} {errmsg}"), pause })
+        Some(RobotAnswer { errcode, errmsg }) => {
+            Err(NotDelivered { why: format!("HTTP {status}, code {errcode} {errmsg}"), pause })
         }
-        None => Err(Refused { why: format!("HTTP {status} without a code in the body"), pause }),
+        None => Err(NotDelivered { why: format!("HTTP {status} without a code in the body"), pause }),
     }
 }
 
-/// What a webhook's answer means: any 2xx is taken.
-pub(super) fn webhooks_verdict(reply: &Reply) -> Result<Taken, Refused> {
+/// What a webhook's answer means: any 2xx is delivered.
+pub(super) fn webhook_result(reply: &Reply) -> Result<Delivered, NotDelivered> {
     let why = format!("HTTP {}", reply.status);
     match reply.status {
-        200..300 => Ok(Taken { said: why }),
-        429 => Err(Refused { why, pause: reply.retry_after.max(Some(A_MINUTE)) }),
-        _ => Err(Refused { why, pause: reply.retry_after }),
+        200..300 => Ok(Delivered { said: why }),
+        429 => Err(NotDelivered { why, pause: reply.retry_after.max(Some(A_MINUTE)) }),
+        _ => Err(NotDelivered { why, pause: reply.retry_after }),
     }
 }
 
-/// Feishu's older answers have both its codes; of two names for one field serde takes none.
-fn said(body: &[u8]) -> Option<Said> {
+/// Feishu's older answers have both codes. serde refuses a field with two names, so one is removed.
+fn said(body: &[u8]) -> Option<RobotAnswer> {
     let mut body: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
     if body.contains_key("code") {
         body.remove("StatusCode");
@@ -137,7 +143,7 @@ fn signature(key: &[u8], message: &str) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-/// At most so many bytes, cut between characters and marked as cut.
+/// At most so many bytes. A cut is between characters, and marked.
 fn cut(text: &str, bytes: usize) -> String {
     const MARK: &str = "…";
     if text.len() <= bytes {
@@ -166,8 +172,8 @@ mod tests {
         serde_json::from_value(text.into()).unwrap()
     }
 
-    fn letter() -> Letter {
-        Letter {
+    fn message() -> WordedMessage {
+        WordedMessage {
             message_id: "0192f0c1-6a3e-7c52-9d01-3b7a52c41e01".into(),
             at: at(1_700_000_000_000),
             language: Language::English,
@@ -192,7 +198,7 @@ mod tests {
     #[test]
     fn dingtalk_is_signed_in_the_url() {
         let address = url("https://oapi.dingtalk.com/sender/send?access_token=t");
-        let post = dingtalk(&address, Some(&secret("SECdemo0123456789")), &letter(), at(1_700_000_000_000));
+        let post = dingtalk(&address, Some(&secret("SECdemo0123456789")), &message(), at(1_700_000_000_000));
         assert_eq!(
             post.url.as_str(),
             "https://oapi.dingtalk.com/sender/send?access_token=t&timestamp=1700000000000\
@@ -200,13 +206,13 @@ mod tests {
         );
         let content = "Drift\nW1 & \"W2\" <at user_id=\"all\">\n[x](http://evil.example)";
         assert_eq!(body(&post), json!({"msgtype": "text", "text": {"content": content}}));
-        assert_eq!(dingtalk(&address, None, &letter(), at(0)).url, *address.reveal());
+        assert_eq!(dingtalk(&address, None, &message(), at(0)).url, *address.reveal());
     }
 
     #[test]
     fn feishu_is_signed_in_the_body() {
         let address = url("https://open.feishu.cn/open-apis/bot/v2/hook/t");
-        let post = feishu(&address, Some(&secret("feishu-demo-secret")), &letter(), at(1_700_000_000_999));
+        let post = feishu(&address, Some(&secret("feishu-demo-secret")), &message(), at(1_700_000_000_999));
         let body = body(&post);
         assert_eq!(body["timestamp"], "1700000000");
         assert_eq!(body["sign"], "LJ3PlcwviZMXQxiZQ4Jou4SlI9YJEmjE2SI9xcS1EG0=");
@@ -215,7 +221,7 @@ mod tests {
         assert_eq!(post["title"], "Drift");
         assert_eq!(post["content"][0], json!([{"tag": "text", "text": "W1 & \"W2\" <at user_id=\"all\">"}]));
         assert_eq!(post["content"].as_array().unwrap().len(), 2);
-        let chinese = Letter { language: Language::Chinese, ..letter() };
+        let chinese = WordedMessage { language: Language::Chinese, ..message() };
         let unsigned: Value = serde_json::from_str(&feishu(&address, None, &chinese, at(0)).body).unwrap();
         assert!(unsigned["content"]["post"]["zh_cn"].is_object() && unsigned.get("sign").is_none());
     }
@@ -224,7 +230,7 @@ mod tests {
     fn wecom_gets_no_more_than_it_takes_and_no_half_character() {
         let address = url("https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=k");
         for lines in [vec!["工单".repeat(2000)], vec!["x".repeat(2042)], vec!["x".repeat(2043)]] {
-            let post = wecom(&address, &Letter { lines: lines.clone(), ..letter() });
+            let post = wecom(&address, &WordedMessage { lines: lines.clone(), ..message() });
             let body = body(&post);
             let content = body["text"]["content"].as_str().unwrap();
             assert!(content.len() <= 2048 && content.len() > 2040, "{}", content.len());
@@ -235,18 +241,18 @@ mod tests {
     #[test]
     fn a_webhook_is_signed_by_the_standard_and_keeps_its_id() {
         let key = secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        let post = webhook(&url("https://h.example/x"), &key, &letter(), at(1_614_265_330_000)).unwrap();
+        let post = webhook(&url("https://h.example/x"), &key, &message(), at(1_614_265_330_000)).unwrap();
         let header = |name| post.headers.iter().find(|(given, _)| *given == name).unwrap().1.clone();
-        assert_eq!(header("webhook-id"), letter().message_id);
+        assert_eq!(header("webhook-id"), message().message_id);
         assert_eq!(header("webhook-timestamp"), "1614265330");
-        // Worked out beside: HMAC-SHA256 of "id.timestamp.body" under the decoded key.
+        // Computed independently: HMAC-SHA256 of "id.timestamp.body" under the decoded key.
         let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signed = signature(&key, &format!("{}.1614265330.{}", letter().message_id, post.body));
+        let signed = signature(&key, &format!("{}.1614265330.{}", message().message_id, post.body));
         assert_eq!(header("webhook-signature"), format!("v1,{signed}"));
         let later = webhook(
             &url("https://h.example/x"),
             &secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
-            &letter(),
+            &message(),
             at(1_614_265_390_000),
         )
         .unwrap();
@@ -271,18 +277,18 @@ mod tests {
             (500, r#"{"errcode":0}"#, false, None),
             (429, "", false, Some(A_MINUTE)),
         ] {
-            let verdict = robots_verdict(&reply(status, body));
-            assert_eq!(verdict.is_ok(), taken, "{status} {body}");
-            assert_eq!(verdict.err().and_then(|refused| refused.pause), pause, "{status} {body}");
+            let result = robot_result(&reply(status, body));
+            assert_eq!(result.is_ok(), taken, "{status} {body}");
+            assert_eq!(result.err().and_then(|not_delivered| not_delivered.pause), pause, "{status} {body}");
         }
     }
 
     #[test]
     fn a_webhook_took_it_with_any_2xx() {
         for (status, taken) in [(200, true), (204, true), (302, false), (400, false), (410, false), (503, false)] {
-            assert_eq!(webhooks_verdict(&reply(status, "")).is_ok(), taken, "{status}");
+            assert_eq!(webhook_result(&reply(status, "")).is_ok(), taken, "{status}");
         }
         let asked = Reply { retry_after: Some(Duration::from_secs(90)), ..reply(429, "") };
-        assert_eq!(webhooks_verdict(&asked).unwrap_err().pause, Some(Duration::from_secs(90)));
+        assert_eq!(webhook_result(&asked).unwrap_err().pause, Some(Duration::from_secs(90)));
     }
 }

@@ -1,5 +1,5 @@
-//! A POST to a receiver that is not trusted: no redirects, no proxy, no retries of its own,
-//! nothing read without end, and no address but those within reach.
+//! Sends a POST to a receiver that is not trusted: no redirects, no proxy, no retries here, a limit
+//! on what is read, and only allowed addresses.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::{Host, Url};
 
-use super::Refused;
 use super::address_policy::AddressPolicy;
+use super::delivery::NotDelivered;
 use crate::telemetry;
 
 /// How long connecting may take, TLS included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the whole exchange may take.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(15);
-/// How much of an answer is read: a sender's is below 200 bytes.
+/// How many bytes of an answer are read. A robot's answer is below 200 bytes.
 const MOST_READ: usize = 16 * 1024;
 
-/// Posts to one receiver.
+/// Sends posts to one receiver.
 #[derive(Clone, Debug)]
 pub(super) struct Web {
-    reach: AddressPolicy,
+    policy: AddressPolicy,
 }
 
 /// What to post.
@@ -51,49 +51,48 @@ pub(super) struct Reply {
 }
 
 impl Web {
-    /// Posts within this reach.
-    pub(super) fn new(reach: AddressPolicy) -> Self {
-        Self { reach }
+    /// Sends posts to addresses that this policy allows.
+    pub(super) fn new(policy: AddressPolicy) -> Self {
+        Self { policy }
     }
 
     /// Posts once.
-    pub(super) async fn post(&self, post: Post) -> Result<Reply, Refused> {
-        // An address in place of a name is not looked up, so it is judged here.
+    pub(super) async fn post(&self, post: Post) -> Result<Reply, NotDelivered> {
+        // An IP address in the URL is not looked up, so it is judged here.
         let literal = match post.url.host() {
             Some(Host::Ipv4(address)) => Some(address.into()),
             Some(Host::Ipv6(address)) => Some(address.into()),
             Some(Host::Domain(_)) | None => None,
         };
         if let Some(address) = literal {
-            self.reach.judge(address).map_err(|out| Refused::because(out.to_string()))?;
+            self.policy.judge(address).map_err(NotDelivered::because)?;
         }
         let client = self.client(post.url.scheme() == "https").await?;
         let mut request = client.post(post.url).header(CONTENT_TYPE, "application/json; charset=utf-8");
         for (name, value) in post.headers {
             request = request.header(name, value);
         }
-        let mut response = request.body(post.body).send().await.map_err(broken)?;
+        let mut response = request.body(post.body).send().await.map_err(failed)?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(Refused::because(format!("HTTP {}: redirects are not followed", status.as_u16())));
+            return Err(NotDelivered::because(format!("HTTP {}: redirects are not followed", status.as_u16())));
         }
         let retry_after = pause(&response);
         let body = match read(&mut response).await {
             Ok(body) => body,
-            // It is said already whether it was taken.
+            // The status says enough.
             Err(_) if status.is_success() || status == StatusCode::TOO_MANY_REQUESTS => Vec::new(),
-            Err(error) => return Err(broken(error)),
+            Err(error) => return Err(failed(error)),
         };
         Ok(Reply { status: status.as_u16(), retry_after, body })
     }
 
-    /// A client for one message. They are rare, so no connection is kept from one to the
-    /// next; and a machine whose certificates are missing only fails its channels, until
-    /// they are there.
-    async fn client(&self, with_certificates: bool) -> Result<Client, Refused> {
+    /// A client for one message. Messages are rare, so no connection is kept. If the machine's root
+    /// certificates are missing, only the channels fail, until the certificates are there.
+    async fn client(&self, with_certificates: bool) -> Result<Client, NotDelivered> {
         let builder = Client::builder()
             .user_agent(concat!("scanfence/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Names(self.reach.clone()))
+            .dns_resolver(Names(self.policy.clone()))
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
@@ -101,29 +100,29 @@ impl Web {
             .connect_timeout(CONNECT_LIMIT)
             .timeout(EXCHANGE_LIMIT);
         let build = move || {
-            // Whoever came first has set it, to the same.
+            // An error says that it is set already, to the same provider.
             let _ = rustls::crypto::ring::default_provider().install_default();
             match with_certificates {
                 true => builder.build(),
                 false => builder.tls_certs_only([]).build(),
             }
         };
-        // They are read from files.
+        // The certificates are read from files, which blocks.
         match tokio::task::spawn_blocking(build).await {
-            Ok(built) => built.map_err(broken),
-            Err(died) => Err(Refused::because(died.to_string())),
+            Ok(built) => built.map_err(failed),
+            Err(died) => Err(NotDelivered::because(died)),
         }
     }
 }
 
-/// Looks names up within reach.
+/// Looks up names, and keeps the allowed addresses.
 struct Names(AddressPolicy);
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0.clone();
+        let policy = self.0.clone();
         async move {
-            let addresses = reach.addresses(name.as_str()).await?;
+            let addresses = policy.addresses(name.as_str()).await?;
             let addresses: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
         }
@@ -152,9 +151,13 @@ fn pause(response: &Response) -> Option<Duration> {
     }
 }
 
-/// Why there was no answer; the URL, being a secret, is left out.
-fn broken(error: reqwest::Error) -> Refused {
+/// Why there was no answer. The URL is a secret and left out.
+fn failed(error: reqwest::Error) -> NotDelivered {
     let error = error.without_url();
     let causes = telemetry::causes(&error);
-    Refused::because(if error.is_timeout() { "no answer in time".to_owned() } else { format!("{error}: {causes}") })
+    NotDelivered::because(if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else {
+        format!("{error}: {causes}")
+    })
 }

@@ -38,10 +38,10 @@ impl Changes {
         let fired = self.fired.iter().map(|alarm| (Phase::Firing, alarm));
         let resolved = self.resolved.iter().map(|alarm| (Phase::Resolved, alarm));
         let mut groups: BTreeMap<(Kind, Phase), Notice> = BTreeMap::new();
-        for (turn, alarm) in fired.chain(resolved) {
+        for (phase, alarm) in fired.chain(resolved) {
             let kind = alarm.cause.kind();
-            let notice = groups.entry((kind, turn)).or_insert_with(|| Notice {
-                turn,
+            let notice = groups.entry((kind, phase)).or_insert_with(|| Notice {
+                phase,
                 kind,
                 at: now,
                 alarms: Vec::new(),
@@ -189,7 +189,7 @@ pub(super) mod tests {
     /// The messages, as `firing 2` or `resolved 1`.
     fn told(changes: &Changes) -> Vec<String> {
         let notices = changes.notices(at(0));
-        notices.iter().map(|n| format!("{} {}", n.turn.word(), n.alarms.len() + n.more)).collect()
+        notices.iter().map(|n| format!("{} {}", n.phase.word(), n.alarms.len() + n.more)).collect()
     }
 
     #[test]

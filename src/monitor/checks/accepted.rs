@@ -1,9 +1,8 @@
-//! What a person has accepted: drifts of a log that nothing can set right.
+//! What a person has accepted: drifts that no repair can remove.
 //!
-//! A row that is lost stays lost, and a check would find its gap for ever. So a person may
-//! decide that the log stands as it is. That decision is an entry of the audit trail; a check
-//! reads it and takes the row behind the gap as the new measure. It holds for that very drift:
-//! whatever else is or goes wrong is found.
+//! A lost row stays lost, and every check would find its gap again. So a person may accept the
+//! log as it is. The audit trail records that decision. A check reads it, and goes on from the row
+//! after the gap. It covers that drift alone: anything else that is wrong, now or later, is found.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +11,11 @@ use serde_json::Value;
 
 use crate::domain::consistency::{AuditEntry, Drift, Finding, Kind};
 use crate::domain::request::Counter;
-use crate::store::consistency::LoggedRow;
+use crate::monitor::retry::retried;
+use crate::store::StoreError;
+use crate::store::consistency::{ConsistencyStore, LoggedRow};
 
-/// The action of an entry of the audit trail by which a finding was accepted.
+/// The action of the audit entry that accepts a finding.
 pub const ACTION: &str = "accept";
 
 /// A drift as it was accepted: `before` in the audit trail.
@@ -26,13 +27,13 @@ pub struct Accepted {
     request_id: Option<String>,
     expected: Value,
     actual: Value,
-    /// All claims that are wrong, where it is about claims: the rest only names the first.
+    /// Of a claim drift: all wrong claims. The other fields name only the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<Value>,
 }
 
 impl Accepted {
-    /// What accepting this finding accepts.
+    /// What is accepted when this finding is accepted.
     #[must_use]
     pub fn of(finding: &Finding) -> Self {
         let Finding { kind, counter, seq, request_id, expected, actual, details, .. } = finding.clone();
@@ -46,12 +47,28 @@ impl Accepted {
 pub struct Acceptances(Vec<Accepted>);
 
 impl Acceptances {
-    /// What these entries of the audit trail accept, by work order.
+    /// What is accepted of these work orders.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub async fn read(store: &dyn ConsistencyStore, names: &[String]) -> Result<BTreeMap<String, Self>, StoreError> {
+        Ok(Self::of(retried(|| store.audit_entries(names, ACTION)).await?))
+    }
+
+    /// What is accepted of this work order.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub async fn read_one(store: &dyn ConsistencyStore, name: &str) -> Result<Self, StoreError> {
+        Ok(Self::read(store, &[name.to_owned()]).await?.remove(name).unwrap_or_default())
+    }
+
+    /// What these audit entries accept, by work order.
     #[must_use]
     pub fn of(entries: Vec<AuditEntry>) -> BTreeMap<String, Self> {
         let mut all: BTreeMap<String, Self> = BTreeMap::new();
         for entry in entries.into_iter().filter(|entry| entry.action == ACTION) {
-            // An entry that does not say what it accepts accepts nothing.
+            // An entry without a readable drift accepts nothing.
             if let (Some(name), Ok(accepted)) = (entry.work_order, serde_json::from_value(entry.before)) {
                 all.entry(name).or_default().0.push(accepted);
             }
@@ -59,7 +76,7 @@ impl Acceptances {
         all
     }
 
-    /// Whether this very drift is accepted.
+    /// Whether exactly this drift is accepted.
     #[must_use]
     pub fn cover(&self, drift: &Drift) -> bool {
         self.0.iter().any(|accepted| {
@@ -70,7 +87,7 @@ impl Acceptances {
         })
     }
 
-    /// Whether it is accepted that this row does not follow in this way from those before it.
+    /// Whether it is accepted that this row does not follow, in this way, from the rows before it.
     #[must_use]
     pub fn cover_row(&self, kind: Kind, row: &LoggedRow, expected: i64, actual: i64) -> bool {
         let values = (Some(expected), Some(actual));
@@ -82,12 +99,12 @@ impl Acceptances {
         })
     }
 
-    /// Whether it is accepted that the log ends at `last` while the work order stands at `stands`.
+    /// Whether it is accepted that the log ends at seq `last` while the row has the seq `of_row`.
     #[must_use]
-    pub fn cover_lost_end(&self, last: i64, stands: i64) -> bool {
+    pub fn cover_lost_end(&self, last: i64, of_row: i64) -> bool {
         self.0.iter().any(|accepted| {
             accepted.kind == Kind::Seq
-                && (accepted.expected.as_i64(), accepted.actual.as_i64()) == (Some(last), Some(stands))
+                && (accepted.expected.as_i64(), accepted.actual.as_i64()) == (Some(last), Some(of_row))
         })
     }
 }

@@ -1,8 +1,8 @@
-//! The judgement of one log: its rows go in, in order, and what is wrong comes out.
+//! Judges one log and the row that it must explain. Pure.
 //!
-//! Pure, and of bounded memory whatever the log's length: a long log is handed in piece by
-//! piece. Nothing is taken from a row that the row itself could have wrong: a quantity is
-//! compared with the sum of *all* deltas, never with the last row's `after` (pitfall 8).
+//! Rows of the log go in, in order; drifts come out. Its memory is bounded, so a long log can be
+//! handed in piece by piece. A quantity is compared with the sum of *all* deltas, never with the
+//! `after` of the last row, which may be wrong itself (pitfall 8).
 
 use serde_json::{Value, json};
 
@@ -13,15 +13,15 @@ use crate::domain::request::Counter;
 use crate::domain::work_order::{Status, WorkOrder};
 use crate::store::consistency::LoggedRow;
 
-/// One work order's log, summed as far as it was read.
+/// One work order's log, summed up as far as it was read.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     work_order: String,
     rows: i64,
     seq: i64,
     fence: i64,
-    counters: [Sum; 3],
-    first_bad: Option<Bad>,
+    counters: [CounterSum; 3],
+    first_bad: Option<BadRow>,
     bad_rows: i64,
     refused: Option<Drift>,
     accepted: Acceptances,
@@ -29,17 +29,17 @@ pub struct Ledger {
 
 /// One counter, as its log explains it.
 #[derive(Clone, Debug, Default)]
-struct Sum {
-    /// The sum of all deltas, and of the steps that are accepted without one.
+struct CounterSum {
+    /// The sum of all deltas, and of accepted changes of the counter without a delta.
     deltas: i64,
     after: i64,
     /// The last row, shown beside a bad one.
     last: Option<LoggedRow>,
 }
 
-/// The first row that does not follow from the ones before it.
+/// The first row that does not follow from the rows before it.
 #[derive(Clone, Debug)]
-struct Bad {
+struct BadRow {
     kind: Kind,
     counter: Counter,
     seq: i64,
@@ -50,7 +50,7 @@ struct Bad {
 }
 
 impl Ledger {
-    /// An empty log, of whose drifts these are accepted.
+    /// An empty log. These drifts of it are accepted.
     #[must_use]
     pub fn of(work_order: &str, accepted: Acceptances) -> Self {
         Self {
@@ -66,10 +66,10 @@ impl Ledger {
         }
     }
 
-    /// Takes the next row: counted ones by seq, refused ones whenever.
+    /// Takes the next row: counted ones by seq, refused ones in any order.
     pub fn take(&mut self, row: LoggedRow) {
         self.rows += 1;
-        // The database takes no other words.
+        // A constraint of the database allows no other words.
         let Some(counter) = Counter::of_word(&row.counter) else { return };
         match row.seq {
             None => self.take_refused(counter, &row),
@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     fn take_counted(&mut self, counter: Counter, seq: i64, row: LoggedRow) {
-        let sum = &self.counters[place(counter)];
+        let sum = &self.counters[index(counter)];
         let asked = row.quantity.filter(|_| row.action == "scan");
         let wrong = [
             (Kind::Gap, self.seq + 1, seq, seq != self.seq + 1),
@@ -92,17 +92,17 @@ impl Ledger {
             (Kind::Delta, asked.unwrap_or(row.delta), row.delta, asked.is_some_and(|asked| asked != row.delta)),
             (Kind::Fence, self.fence, row.fence, row.fence < self.fence),
         ];
-        let doubtful = |&&(kind, expected, actual, wrong): &&(Kind, i64, i64, bool)| {
+        let not_accepted = |&&(kind, expected, actual, wrong): &&(Kind, i64, i64, bool)| {
             wrong && !self.accepts(kind, &row, expected, actual)
         };
-        let mut step = 0;
-        match wrong.iter().find(doubtful).copied() {
-            // What the counter has gone without a delta: nothing, or what is accepted.
-            None => step = row.after.saturating_sub(sum.after).saturating_sub(row.delta),
+        let mut without_delta = 0;
+        match wrong.iter().find(not_accepted).copied() {
+            // How far the counter moved without a delta: zero, or what is accepted.
+            None => without_delta = row.after.saturating_sub(sum.after).saturating_sub(row.delta),
             Some((kind, expected, actual, _)) => self.note_bad(kind, counter, &row, expected, actual),
         }
-        let sum = &mut self.counters[place(counter)];
-        sum.deltas = sum.deltas.saturating_add(row.delta).saturating_add(step);
+        let sum = &mut self.counters[index(counter)];
+        sum.deltas = sum.deltas.saturating_add(row.delta).saturating_add(without_delta);
         sum.after = row.after;
         self.seq = seq;
         self.fence = self.fence.max(row.fence);
@@ -112,10 +112,10 @@ impl Ledger {
     fn note_bad(&mut self, kind: Kind, counter: Counter, row: &LoggedRow, expected: i64, actual: i64) {
         self.bad_rows += 1;
         if self.first_bad.is_none() {
-            let last = &self.counters[place(counter)].last;
+            let last = &self.counters[index(counter)].last;
             let rows = last.iter().chain([row]).map(shown).collect();
             let (seq, request_id) = (row.seq.unwrap_or(0), row.request_id.clone());
-            self.first_bad = Some(Bad { kind, counter, seq, request_id, expected, actual, rows });
+            self.first_bad = Some(BadRow { kind, counter, seq, request_id, expected, actual, rows });
         }
     }
 
@@ -126,16 +126,25 @@ impl Ledger {
         };
         match kind {
             Kind::Gap => gap(actual),
-            // Behind an accepted gap the counter stands where the row says.
+            // After an accepted gap the counter is what the row says.
             Kind::Before => {
                 self.accepted.cover_row(kind, row, expected, actual)
                     || row.seq.is_some_and(|seq| seq != self.seq + 1 && gap(seq))
             }
-            _ => self.accepted.cover_row(kind, row, expected, actual),
+            Kind::Quantity
+            | Kind::Status
+            | Kind::Seq
+            | Kind::After
+            | Kind::Delta
+            | Kind::Fence
+            | Kind::Claim
+            | Kind::Twice
+            | Kind::Refused
+            | Kind::Orphan => self.accepted.cover_row(kind, row, expected, actual),
         }
     }
 
-    /// A refused row changed nothing, whatever stands around it.
+    /// A refused row must change nothing.
     fn take_refused(&mut self, counter: Counter, row: &LoggedRow) {
         if (row.delta != 0 || row.before != row.after) && self.refused.is_none() {
             let drift = Drift {
@@ -171,20 +180,20 @@ impl Ledger {
         &self.accepted
     }
 
-    /// Whether each row follows from the ones before it, and none is missing up to where
-    /// the work order says it stands: only then is the log the measure of the row.
+    /// Whether each row follows from the rows before it, and none is missing up to the work
+    /// order's seq. Only then can the row be judged, and repaired, by the log.
     #[must_use]
     pub fn explains(&self, row: &WorkOrder) -> bool {
         let complete = row.seq.0 <= self.seq || self.accepted.cover_lost_end(self.seq, row.seq.0);
         self.first_bad.is_none() && complete
     }
 
-    /// The row as its log explains it; `None` where the sums are no quantities.
+    /// The row as its log explains it; `None` if a sum is not a valid quantity.
     #[must_use]
     pub fn explained(&self, row: &WorkOrder) -> Option<WorkOrder> {
         let mut explained = row.clone();
         for &counter in Counter::ALL {
-            explained.set_quantity(counter, Quantity::new(self.counters[place(counter)].deltas)?);
+            explained.set_quantity(counter, Quantity::new(self.counters[index(counter)].deltas)?);
         }
         explained.seq.0 = self.seq;
         if self.fence > explained.fence.0 {
@@ -202,7 +211,7 @@ impl Ledger {
         let explained = self.explained(row);
         let remedy = if explains && explained.is_some() { Remedy::Repair } else { Remedy::Decision };
         let mut drifts = Vec::new();
-        drifts.extend(self.first_bad.as_ref().map(|bad| self.broken(bad, row)));
+        drifts.extend(self.first_bad.as_ref().map(|bad| self.bad_row(bad, row)));
         drifts.extend(self.refused.clone());
         let of_row = |kind, counter, seq, expected: Value, actual: Value, details: Value, remedy| Drift {
             work_order: self.work_order.clone(),
@@ -220,10 +229,10 @@ impl Ledger {
             drifts.push(of_row(Kind::Seq, None, seq, json!(self.seq), json!(row.seq.0), json!({}), remedy));
         }
         for &counter in Counter::ALL {
-            let sum = &self.counters[place(counter)];
+            let sum = &self.counters[index(counter)];
             let quantity = row.quantity(counter).get();
-            // Where the chain is broken, a quantity that follows from its last row is
-            // explained by the break, which is a finding already.
+            // After a bad row, a quantity that follows from the last row has the same cause. That
+            // bad row is a finding already.
             if quantity == sum.deltas || (self.first_bad.is_some() && quantity == sum.after) {
                 continue;
             }
@@ -250,11 +259,11 @@ impl Ledger {
         drifts
     }
 
-    fn broken(&self, bad: &Bad, row: &WorkOrder) -> Drift {
+    fn bad_row(&self, bad: &BadRow, row: &WorkOrder) -> Drift {
         Drift {
             work_order: self.work_order.clone(),
             kind: bad.kind,
-            // Fences and seqs run over all counters.
+            // Fence and seq are not of one counter.
             counter: Some(bad.counter).filter(|_| !matches!(bad.kind, Kind::Fence | Kind::Gap)),
             seq: Some(bad.seq),
             request_id: Some(bad.request_id.clone()),
@@ -269,9 +278,9 @@ impl Ledger {
         }
     }
 
-    /// The correction that would bring a quantity to the sum of its deltas as they are.
+    /// The correction that would set a quantity to the sum of its deltas.
     fn proposal(&self, counter: Counter, row: &WorkOrder) -> Value {
-        let (sum, quantity) = (self.counters[place(counter)].deltas, row.quantity(counter).get());
+        let (sum, quantity) = (self.counters[index(counter)].deltas, row.quantity(counter).get());
         if sum == quantity {
             return Value::Null;
         }
@@ -305,7 +314,7 @@ pub fn shown(row: &LoggedRow) -> Value {
     })
 }
 
-fn place(counter: Counter) -> usize {
+fn index(counter: Counter) -> usize {
     match counter {
         Counter::Input => 0,
         Counter::Output => 1,
