@@ -96,23 +96,23 @@ impl LeasedLane {
         self.learn(&decided, &written, &leases, generation);
 
         let all = numbers(&work);
-        let found_out = decided.blocked_by(&written);
+        let blocked = decided.blocked_by(&written);
         let settled = batch::settle(work, decided, &written.passed);
         let mut left = self.context.answer(settled, originals);
-        for work in left.iter_mut().filter(|work| !found_out.contains(&work.number)) {
+        for work in left.iter_mut().filter(|work| !blocked.contains(&work.number)) {
             self.memory.open().forget(&work.number);
             work.lost_under = leases.get(&work.number).map(|held| held.fence);
         }
         // Before they are returned: another lane may take them then, and would use these leases.
-        let mut given_up = self.context.lease.settle(&all);
-        self.context.return_batch(&all, left, |work| match found_out.contains(&work.number) {
+        let mut handed_over = self.context.lease.settle(&all);
+        self.context.return_batch(&all, left, |work| match blocked.contains(&work.number) {
             // It has a repeat or a counted barcode, and memory knows that now.
             true => Next::Leased,
             false => Next::RowLocked { stay: AFTER_OVERTAKEN },
         });
-        if (&mut given_up).now_or_never().is_none() {
+        if (&mut handed_over).now_or_never().is_none() {
             self.context.queues.wake_lanes();
-            given_up.await;
+            handed_over.await;
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Shop {
     freed: Notify,
     /// Notified when requests were handed in.
     pub handed_in: Notify,
-    released: Notify,
+    let_go: Notify,
 }
 
 pub(super) struct State {
@@ -78,7 +78,7 @@ impl Shop {
             owner: Owner::named("shop"),
             freed: Notify::new(),
             handed_in: Notify::new(),
-            released: Notify::new(),
+            let_go: Notify::new(),
         })
     }
 
@@ -92,7 +92,7 @@ impl Shop {
 
     /// Answers what was held back; the number of those that still waited.
     pub(super) fn release(&self) -> usize {
-        self.released.notify_one();
+        self.let_go.notify_one();
         let held = self.with(|state| std::mem::take(&mut state.held_back));
         held.into_iter().filter_map(|(waiting, answer)| waiting.send(answer).ok()).count()
     }
@@ -223,7 +223,7 @@ impl PlanningStore for Shop {
         match self.with(|state| state.mood) {
             Mood::HoldsBack => {
                 self.handed_in.notify_one();
-                self.released.notified().await;
+                self.let_go.notified().await;
             }
             mood => assert_ne!(mood, Mood::Panics, "asked to"),
         }

@@ -1,5 +1,5 @@
--- Grants what is free, reserved for the asker, or the asker's own: the answer to an earlier
--- ask may have been lost, and that must not block who asks again. Always with a higher fence.
+-- Grants a lease that is free, reserved for the caller, or already the caller's. The answer to an
+-- earlier call may have been lost, and that must not block the caller. The fence is always higher.
 -- ARGV: owner, lease time, fence time (ms); then for each work order its floor.
 -- Answers {'granted', fence, others waiting} or {'busy', holder}.
 

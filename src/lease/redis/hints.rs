@@ -23,7 +23,7 @@ const SUBSCRIBE_AGAIN: Duration = Duration::from_millis(500);
 /// connection looks like one without hints.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
-/// Receives hints until told to stop.
+/// Receives hints until it is to stop.
 pub(super) async fn run(leases: Arc<Leases>, stop: CancellationToken) {
     stop.run_until_cancelled_owned(receive(leases)).await;
 }

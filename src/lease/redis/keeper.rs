@@ -42,7 +42,7 @@ const PROBE_KEPT: Duration = Duration::from_millis(5);
 /// one of them has none of the 16 in one process of two hundred (3 × (2/3)^16 = 0.5 %).
 const PROBES: usize = 16;
 
-/// Keeps the leases until told to stop.
+/// Keeps the leases until it is to stop.
 pub(super) async fn run(leases: Arc<Leases>, stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -116,7 +116,7 @@ impl Leases {
         self.note_lost(refused, "renewal refused");
     }
 
-    /// Finds grants whose answer was lost, so that nobody waits for them to run out.
+    /// Finds grants whose answer was lost, so that no replica has to wait until they run out.
     async fn look_for(&self, work_orders: Vec<WorkOrderNumber>) {
         if work_orders.is_empty() {
             return;

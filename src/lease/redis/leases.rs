@@ -50,7 +50,7 @@ struct Missing {
 
 impl Leases {
     pub(super) async fn ensure(&self, asks: &[Ask]) -> Vec<LeaseState> {
-        let (mut states, missing) = self.from_memory(asks);
+        let (mut states, missing) = self.look_up(asks);
         if !missing.parts.is_empty() {
             self.ask_redis(missing, &mut states).await;
         }
@@ -58,7 +58,7 @@ impl Leases {
     }
 
     /// What memory knows. A missing lease has the state of the fallback until Redis answers.
-    fn from_memory(&self, asks: &[Ask]) -> (Vec<LeaseState>, Missing) {
+    fn look_up(&self, asks: &[Ask]) -> (Vec<LeaseState>, Missing) {
         let now = Instant::now();
         let mut states = Vec::with_capacity(asks.len());
         let mut missing = Missing::default();

@@ -1,5 +1,5 @@
--- Gives up what is held under the very same owner and fence: to the one who waits longest,
--- reserved for a moment, else to nobody.
+-- Releases what is held under the very same owner and fence. If others wait, the one that waits
+-- longest gets it, reserved for a moment.
 -- ARGV: owner, reservation time (ms); then for each work order its fence.
 -- Answers {'handed over', to}, {'released'} or {'gone'}.
 

@@ -1,4 +1,4 @@
--- Renews what is still held under the very same owner and fence; never makes a lease anew.
+-- Renews what is still held under the very same owner and fence. Never makes a new lease.
 -- ARGV: owner; then for each work order its fence and how long (ms).
 -- Answers {'renewed', others waiting} or {'lost'}.
 

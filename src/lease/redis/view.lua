@@ -1,4 +1,4 @@
--- Who holds. Answers {owner, fence, time left (ms)}, or {} where nobody does.
+-- Who holds a lease. Answers {owner, fence, time left (ms)}, or {} if nobody does.
 
 local answers = {}
 for i = 1, #KEYS / 3 do

@@ -1,21 +1,21 @@
--- What the scripts share. Every script takes, for each work order, three keys with one
--- hash tag (lease, fence, waiting), and answers with one list of strings for each.
+-- What the scripts share. For each work order, every script takes three keys with one hash tag
+-- (lease, fence, waiting) and answers with one list of strings.
 --
 --   lease    "<owner> <fence>", or "<owner> reserved" after a hand-over; expires
---   fence    the highest fence granted here; a week idle, the database remembers longer
+--   fence    the highest fence granted here; expires a week after the last grant
 --   waiting  a hash: owner -> "<first ask> <last ask>", in milliseconds; expires
 --
--- Fences stay strings, digits only, all the way: as Lua numbers they would lose precision,
--- and gain an exponent from 1e14.
+-- Fences are always strings of digits. As Lua numbers they would lose precision, and get an
+-- exponent from 1e14.
 
-local WAITS = 1000 -- milliseconds that an ask stands; an asker asks again much more often
+local WAITS = 1000 -- milliseconds for which a request is valid; a waiting replica asks much more often
 
 local function now()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The others whose ask stands: how many, and the one that asked first. Drops stale ones.
+-- The others whose request is valid: how many, and the one that asked first. Drops stale ones.
 local function waiters(key, me, at)
   local count, first, first_at = 0, nil, nil
   local all = redis.call('HGETALL', key)
@@ -33,7 +33,7 @@ local function waiters(key, me, at)
   return count, first
 end
 
--- A hint must never fail what it hints at.
+-- `pcall`: if a hint fails, the script must go on.
 local function hint(owner, word, lease)
   redis.pcall('PUBLISH', 'scanfence:hints:' .. owner, word .. ' ' .. string.match(lease, '{(.*)}'))
 end

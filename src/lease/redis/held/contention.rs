@@ -20,7 +20,7 @@ pub const BUSY_STANDS: Duration = Duration::from_millis(10);
 pub struct Contention {
     /// When another replica last asked for it.
     asked: HashMap<WorkOrderNumber, Instant>,
-    /// When this process was last told that another replica holds it.
+    /// When Redis last answered that another replica holds it.
     busy: HashMap<WorkOrderNumber, Instant>,
     /// When a hint last said that it may be free.
     released: HashMap<WorkOrderNumber, Instant>,

@@ -175,7 +175,7 @@ impl LeaseTable {
         self.unconfirmed.release(name, now + self.timing.ttl);
     }
 
-    /// Redis was told of the release. A grant of the same lease that crossed it is over, too.
+    /// The release is done in Redis. If a grant of the same lease crossed it, that is over, too.
     pub fn release_done(&mut self, name: &Name) {
         self.drop_lease(name);
         self.unconfirmed.drop_release(name);

@@ -21,7 +21,7 @@ pub struct Unconfirmed {
 }
 
 impl Unconfirmed {
-    /// Redis is to be told that this lease is released. It runs out at `runs_out` at the latest.
+    /// This lease is still to be released in Redis. It runs out at `runs_out` at the latest.
     pub fn release(&mut self, name: Name, runs_out: Instant) {
         self.releases.entry(name).or_insert(runs_out);
     }
@@ -31,13 +31,13 @@ impl Unconfirmed {
         self.releases.remove(name);
     }
 
-    /// The leases that Redis is still to be told of.
+    /// The leases that are still to be released in Redis.
     pub fn releases(&mut self, now: Instant) -> Vec<Name> {
         self.releases.retain(|_, runs_out| now < *runs_out);
         self.releases.keys().cloned().collect()
     }
 
-    /// All leases that Redis is still to be told of; none is kept.
+    /// All leases that are still to be released in Redis. None is kept.
     pub fn take_releases(&mut self) -> Vec<Name> {
         self.releases.drain().map(|(name, _)| name).collect()
     }
