@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::alarms::senders::{BadAddress, Sender, address_policy};
+use crate::alarms::watch::{self, Replica, Watch};
+use crate::alarms::{Alarms, Channels, wording};
 use crate::config::{self, Config, Deployment};
 use crate::counting::{self, Committer, Panicked};
 use crate::domain::alarm::Alarm;
@@ -23,10 +26,7 @@ use crate::lease::local::LocalLease;
 use crate::lease::redis::{BadUrl, RedisLease, RedisLeaseConfig};
 use crate::lease::row_lock::RowsAlone;
 use crate::lease::{Health, Lease};
-use crate::monitor::alarms::watch::{self, Replica, Watch};
-use crate::monitor::alarms::{Alarms, Channels, wording};
 use crate::monitor::repair::NotRepaired;
-use crate::monitor::robots::{BadAddress, Robot, reach};
 use crate::monitor::{self, Monitor, NotAsked};
 use crate::schedule::Schedule;
 use crate::store::alarms::{AlarmStore, ChannelLine};
@@ -155,7 +155,7 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     if config.access == config::Access::Open {
         warn!("SCANFENCE_ACCESS=open: whoever reaches this service may do everything");
     }
-    let robots = robots(&config.alarms.channels)?;
+    let senders = senders(&config.alarms.channels)?;
     let owner = Owner::named(&Uuid::now_v7().to_string());
     let metrics = Arc::new(Metrics::new());
     let parts = tokio::select! {
@@ -178,11 +178,11 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
     let (mut committer, intake) =
         Committer::start(Arc::clone(&parts.store), Arc::clone(&parts.lease), Arc::clone(&metrics), settings);
     let channels = Arc::new(Channels::default());
-    let watch = watch(&config, &parts, robots.clone(), &metrics, listener.local_addr().ok());
+    let watch = watch(&config, &parts, senders.clone(), &metrics, listener.local_addr().ok());
     let alarms = Alarms::start(
         watch,
         Arc::clone(&parts.alarms),
-        &robots,
+        &senders,
         Arc::clone(&channels),
         Arc::clone(&metrics),
         stop.clone(),
@@ -247,17 +247,17 @@ pub struct Tested {
 /// # Errors
 /// See [`Failure`].
 pub async fn test_alarm(channels: &[Channel], channel: &str) -> Result<Tested, Failure> {
-    let mut robots = robots(channels)?;
-    let Some(at) = robots.iter().position(|robot| robot.channel().name == channel) else {
-        let names: Vec<&str> = robots.iter().map(|robot| robot.channel().name.as_str()).collect();
+    let mut senders = senders(channels)?;
+    let Some(at) = senders.iter().position(|sender| sender.channel().name == channel) else {
+        let names: Vec<&str> = senders.iter().map(|sender| sender.channel().name.as_str()).collect();
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         return Err(Failure::NoSuchChannel(channel.to_owned(), names));
     };
-    let robot = robots.swap_remove(at);
+    let sender = senders.swap_remove(at);
     let now = now();
-    let letter = wording::test_letter(channel, &Uuid::now_v7().to_string(), robot.channel().language, now);
+    let letter = wording::test_letter(channel, &Uuid::now_v7().to_string(), sender.channel().language, now);
     let begun = Instant::now();
-    let (delivered, said) = match robot.send(&letter, now).await {
+    let (delivered, said) = match sender.send(&letter, now).await {
         Ok(taken) => (true, taken.said),
         Err(refused) => (false, refused.why),
     };
@@ -273,14 +273,14 @@ pub async fn alarms(deployment: &Deployment) -> Result<(Vec<Alarm>, Vec<ChannelL
     Ok((alarms.open_alarms().await?, alarms.lines().await?))
 }
 
-fn robots(channels: &[Channel]) -> Result<Vec<Arc<Robot>>, BadAddress> {
-    channels.iter().map(|channel| Robot::new(channel.clone(), reach::system()).map(Arc::new)).collect()
+fn senders(channels: &[Channel]) -> Result<Vec<Arc<Sender>>, BadAddress> {
+    channels.iter().map(|channel| Sender::new(channel.clone(), address_policy::system()).map(Arc::new)).collect()
 }
 
 fn watch(
     config: &Config,
     parts: &Parts,
-    robots: Vec<Arc<Robot>>,
+    senders: Vec<Arc<Sender>>,
     metrics: &Arc<Metrics>,
     address: Option<SocketAddr>,
 ) -> Watch {
@@ -288,7 +288,7 @@ fn watch(
     let settings = &config.alarms;
     Watch::new(
         Arc::clone(&parts.alarms),
-        robots,
+        senders,
         Arc::clone(metrics),
         watch::Settings {
             after: settings.after,

@@ -9,13 +9,14 @@
 //! - [`store`]: the tables and the guarded write that decides; on SQLite and PostgreSQL.
 //! - [`domain`]: the rules, as pure functions.
 //!
-//! Beside it: [`monitor`], which proves that the log explains the quantities, repairs, and
-//! tells people what is wrong.
+//! Beside it: [`monitor`], which proves that the log explains the quantities and repairs them,
+//! and [`alarms`], which tell people what is wrong.
 //!
 //! And around it: [`config`] (settings), [`schedule`] (when something is due), [`telemetry`]
 //! (metrics and log), [`app`] (how the parts are put together and stopped), [`demo`] (a minute
 //! that shows it), [`cli`] (the command line).
 
+pub mod alarms;
 pub mod app;
 pub mod cli;
 pub mod config;

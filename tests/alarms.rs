@@ -1,6 +1,6 @@
 //! Alarms from what is wrong to who was told, on both stores, with the clock in hand.
 //!
-//! A step of the watch or of a courier is called with the time that it shall be, so hours
+//! A step of the watch or of a dispatch is called with the time that it shall be, so hours
 //! pass in no time; the receivers are real.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
@@ -13,14 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use scanfence::domain::alarm::{Alarm, Cause, Changes, Kind, Sighting, Turn};
+use scanfence::alarms::dispatch::{Dispatch, Stepped};
+use scanfence::alarms::senders::{Sender, address_policy};
+use scanfence::alarms::watch::{Due, Replica, Settings, Step, Watch};
+use scanfence::alarms::{Alarms, Channels};
+use scanfence::domain::alarm::{Alarm, Cause, Changes, Kind, Phase, Sighting};
 use scanfence::domain::channel::Channel;
-use scanfence::domain::outbox::{Line, Message};
+use scanfence::domain::outbox::{ChannelState, Message};
 use scanfence::domain::time::Timestamp;
-use scanfence::monitor::alarms::courier::{Courier, Stepped};
-use scanfence::monitor::alarms::watch::{Due, Replica, Settings, Step, Watch};
-use scanfence::monitor::alarms::{Alarms, Channels};
-use scanfence::monitor::robots::{Robot, reach};
 use scanfence::store::StoreError;
 use scanfence::store::alarms::{
     AlarmStore, Bounds, ChannelLine, Dropped, MOST_WAITING, NewMessage, Question, Record, Report, Survey, Worked,
@@ -170,16 +170,16 @@ impl Plant {
         }
     }
 
-    fn watch(&self, robots: &[Arc<Robot>]) -> Watch {
+    fn watch(&self, robots: &[Arc<Sender>]) -> Watch {
         self.watch_as("a", robots, false)
     }
 
-    fn watch_as(&self, name: &str, robots: &[Arc<Robot>], redis_is_away: bool) -> Watch {
+    fn watch_as(&self, name: &str, robots: &[Arc<Sender>], redis_is_away: bool) -> Watch {
         watch(Arc::clone(&self.store), name, robots, redis_is_away)
     }
 
-    fn courier(&self, robot: &Arc<Robot>) -> Courier {
-        Courier::new(Arc::clone(&self.store), Arc::clone(robot), "a", Arc::new(Metrics::new()))
+    fn dispatch(&self, robot: &Arc<Sender>) -> Dispatch {
+        Dispatch::new(Arc::clone(&self.store), Arc::clone(robot), "a", Arc::new(Metrics::new()))
     }
 
     async fn line(&self, channel: &str) -> Option<ChannelLine> {
@@ -199,7 +199,7 @@ impl Plant {
     }
 }
 
-fn watch(store: Arc<dyn AlarmStore>, name: &str, robots: &[Arc<Robot>], redis_is_away: bool) -> Watch {
+fn watch(store: Arc<dyn AlarmStore>, name: &str, robots: &[Arc<Sender>], redis_is_away: bool) -> Watch {
     let within = |limit: u64| -> Due { Arc::new(move |last: Timestamp| Some(last.later(Duration::from_secs(limit)))) };
     let settings = Settings {
         after: Duration::from_secs(60),
@@ -216,16 +216,16 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::parse("2026-01-03T01:00:00Z").unwrap().later(Duration::from_secs(seconds))
 }
 
-fn robot(name: &str, receiver: &WebReceiver) -> Arc<Robot> {
+fn robot(name: &str, receiver: &WebReceiver) -> Arc<Sender> {
     robot_for(name, receiver, &[])
 }
 
-fn robot_for(name: &str, receiver: &WebReceiver, alarms: &[&str]) -> Arc<Robot> {
+fn robot_for(name: &str, receiver: &WebReceiver, alarms: &[&str]) -> Arc<Sender> {
     let channel = json!({
         "name": name, "kind": "wecom", "url": receiver.url(), "alarms": alarms, "allow_private": true,
     });
     let channel: Channel = serde_json::from_value(channel).unwrap();
-    Arc::new(Robot::new(channel, reach::system()).unwrap())
+    Arc::new(Sender::new(channel, address_policy::system()).unwrap())
 }
 
 fn fired(work_orders: &[&str], when: u64) -> Changes {
@@ -266,7 +266,7 @@ async fn drift_is_told_once_however_often_it_is_seen_and_its_end_once(plant: Pla
     let receiver = WebReceiver::start(GOOD).await;
     let robot = robot("line-3", &receiver);
     let mut watch = plant.watch(std::slice::from_ref(&robot));
-    let courier = plant.courier(&robot);
+    let dispatch = plant.dispatch(&robot);
     assert!(told(watch.step(at(0)).await).is_empty());
     plant.finding("P2025", 5).await;
     assert_eq!(told(watch.step(at(10)).await), ["firing drift 1"]);
@@ -280,9 +280,9 @@ async fn drift_is_told_once_however_often_it_is_seen_and_its_end_once(plant: Pla
     assert_eq!(told(watch.step(at(210)).await), ["resolved drift 1"]);
     assert!(told(watch.step(at(220)).await).is_empty());
 
-    assert_eq!(courier.step(at(230)).await.unwrap(), Stepped::Delivered);
-    assert_eq!(courier.step(at(231)).await.unwrap(), Stepped::Delivered);
-    assert_eq!(courier.step(at(232)).await.unwrap(), Stepped::Nothing);
+    assert_eq!(dispatch.step(at(230)).await.unwrap(), Stepped::Delivered);
+    assert_eq!(dispatch.step(at(231)).await.unwrap(), Stepped::Delivered);
+    assert_eq!(dispatch.step(at(232)).await.unwrap(), Stepped::Nothing);
     assert_eq!(receiver.titles(), ["[Scanfence] Drift in a work order", "[Scanfence] Resolved: Drift in a work order"]);
     let text = receiver.received()[0].text().to_owned();
     assert!(text.contains("P2025: quantity of input, expected 275, found 276, first bad row seq 12"), "{text}");
@@ -305,7 +305,7 @@ async fn drift_in_many_work_orders_is_one_message(plant: Plant) {
         plant.finding(&format!("W{n:02}"), n).await;
     }
     assert_eq!(told(watch.step(at(30)).await), ["firing drift 25"]);
-    plant.courier(&robot).step(at(31)).await.unwrap();
+    plant.dispatch(&robot).step(at(31)).await.unwrap();
     let text = receiver.received()[0].text().to_owned();
     assert!(text.starts_with("[Scanfence] Drift in 25 work orders\n• W00:") && text.contains("and 15 more"), "{text}");
     assert_eq!(plant.store.open_alarms().await.unwrap().len(), 25);
@@ -478,27 +478,27 @@ async fn what_checks_find_and_repairs_set_right_is_told_once_each(plant: Plant) 
 async fn messages_arrive_in_their_order_however_often_they_fail(plant: Plant) {
     let receiver = WebReceiver::start(GOOD).await;
     let robot = robot("d", &receiver);
-    let courier = plant.courier(&robot);
+    let dispatch = plant.dispatch(&robot);
     plant.put("d", &["W1", "W2", "W3"], 0).await;
     receiver.next(Answer::Http("200 OK", "", r#"{"errcode":93000,"errmsg":"invalid webhook url"}"#));
-    assert_eq!(courier.step(at(1)).await.unwrap(), Stepped::Failed);
+    assert_eq!(dispatch.step(at(1)).await.unwrap(), Stepped::Failed);
     let line = plant.line("d").await.unwrap();
     assert_eq!((line.waiting, line.line.failures, line.line.claimed_by), (3, 1, None));
     assert_eq!(line.line.last_error.as_deref(), Some("HTTP 200, code 93000 invalid webhook url"));
     let next = line.line.next_attempt_at.unwrap();
     let too_early = next.before(Duration::from_millis(1));
-    assert_eq!(courier.step(too_early).await.unwrap(), Stepped::Nothing, "the pause is not over");
+    assert_eq!(dispatch.step(too_early).await.unwrap(), Stepped::Nothing, "the pause is not over");
 
     receiver.next(Answer::Reset);
-    assert_eq!(courier.step(next).await.unwrap(), Stepped::Failed);
+    assert_eq!(dispatch.step(next).await.unwrap(), Stepped::Failed);
     let line = plant.line("d").await.unwrap().line;
     assert_eq!(line.failures, 2);
     // What it took is as late as the wall clock, which is beyond these times.
     let now = line.next_attempt_at.unwrap();
     for _ in 0..3 {
-        assert_eq!(courier.step(now).await.unwrap(), Stepped::Delivered);
+        assert_eq!(dispatch.step(now).await.unwrap(), Stepped::Delivered);
     }
-    assert_eq!(courier.step(now).await.unwrap(), Stepped::Nothing);
+    assert_eq!(dispatch.step(now).await.unwrap(), Stepped::Nothing);
     let texts = receiver.received();
     let seen: Vec<&str> = texts.iter().map(|received| &received.text().lines().nth(1).unwrap()[4..6]).collect();
     assert_eq!(seen, ["W1", "W1", "W1", "W2", "W3"]);
@@ -511,17 +511,17 @@ async fn what_a_dead_process_had_claimed_is_sent_again_under_its_id(plant: Plant
     let robot = robot("d", &receiver);
     plant.put("d", &["W1"], 0).await;
     let mut claimed = None;
-    let mut claim = |line: Line, message: Option<Message>| {
+    let mut claim = |line: ChannelState, message: Option<Message>| {
         claimed = message;
         line.claim("dead", robot.pace(), at(1)).map(|line| Worked { line, first: None })
     };
     plant.store.work("d", &mut claim).await.unwrap();
     assert_eq!(claimed.unwrap().message_id, "m-a-W1");
-    let courier = plant.courier(&robot);
-    assert_eq!(courier.step(at(60)).await.unwrap(), Stepped::Nothing);
-    assert_eq!(courier.step(at(61)).await.unwrap(), Stepped::Delivered);
+    let dispatch = plant.dispatch(&robot);
+    assert_eq!(dispatch.step(at(60)).await.unwrap(), Stepped::Nothing);
+    assert_eq!(dispatch.step(at(61)).await.unwrap(), Stepped::Delivered);
     // Nobody sends for a channel that has nothing, or is none.
-    assert_eq!(courier.step(at(200)).await.unwrap(), Stepped::Nothing);
+    assert_eq!(dispatch.step(at(200)).await.unwrap(), Stepped::Nothing);
     plant.store.work("unknown", &mut |_, _| panic!("it has no row")).await.unwrap();
 }
 
@@ -529,13 +529,13 @@ async fn the_rate_of_a_robot_holds_whatever_there_is_to_tell(plant: Plant) {
     let receiver = WebReceiver::start(GOOD).await;
     let robot = robot("d", &receiver);
     // Two replicas at once.
-    let couriers = [plant.courier(&robot), plant.courier(&robot)];
+    let couriers = [plant.dispatch(&robot), plant.dispatch(&robot)];
     let work_orders: Vec<String> = (0..60).map(|n| format!("W{n:02}")).collect();
     plant.put("d", &work_orders.iter().map(String::as_str).collect::<Vec<_>>(), 0).await;
     let mut sent = Vec::new();
     for now in 0..240 {
-        for courier in &couriers {
-            if courier.step(at(now)).await.unwrap() == Stepped::Delivered {
+        for dispatch in &couriers {
+            if dispatch.step(at(now)).await.unwrap() == Stepped::Delivered {
                 sent.push(now);
             }
         }
@@ -634,7 +634,7 @@ impl AlarmStore for Failing {
     async fn work(
         &self,
         channel: &str,
-        decide: &mut (dyn FnMut(Line, Option<Message>) -> Option<Worked> + Send),
+        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
     ) -> Result<(), StoreError> {
         self.store.work(channel, decide).await
     }
@@ -679,8 +679,8 @@ async fn a_store_that_fails_for_long_is_told_directly_and_written_down_later(pla
     assert!(told(watch.step(at(249)).await).is_empty());
     assert_eq!(told(watch.step(at(250)).await), ["resolved storage-failing 1"], "after a quiet minute");
     for robot in &robots {
-        let courier = plant.courier(robot);
-        while courier.step(at(260)).await.unwrap() == Stepped::Delivered {}
+        let dispatch = plant.dispatch(robot);
+        while dispatch.step(at(260)).await.unwrap() == Stepped::Delivered {}
     }
     let pair = ["[Scanfence] Database failing", "[Scanfence] Resolved: Database failing"];
     assert_eq!(good.titles(), pair);
@@ -763,14 +763,14 @@ async fn everything_is_read_back_as_it_was_written(plant: Plant) {
         .collect();
     let changes = Changes { fired: alarms.clone(), ..Changes::default() };
     let notice = changes.notices(at(5)).into_iter().find(|notice| notice.kind == Kind::Drift).unwrap();
-    assert_eq!(notice.turn, Turn::Firing);
+    assert_eq!(notice.turn, Phase::Firing);
     let messages = vec![NewMessage { message_id: "m".into(), channel: "d".into(), notice: notice.clone() }];
     assert!(plant.store.record(&Record { changes, messages, now: at(5) }).await.unwrap());
     let mut open = plant.store.open_alarms().await.unwrap();
     open.sort_by_key(|alarm| alarm.cause.kind());
     assert_eq!(open, alarms);
 
-    let full = Line {
+    let full = ChannelState {
         claimed_by: Some("a".into()),
         claimed_until: Some(at(1)),
         paced_until: Some(at(2)),
@@ -781,14 +781,14 @@ async fn everything_is_read_back_as_it_was_written(plant: Plant) {
         last_delivered_at: Some(at(5)),
     };
     let mut seen = Vec::new();
-    for next in [full.clone(), Line::default()] {
+    for next in [full.clone(), ChannelState::default()] {
         let mut decide = |line, message: Option<Message>| {
             seen.push((line, message.unwrap().notice));
             Some(Worked { line: next.clone(), first: None })
         };
         plant.store.work("d", &mut decide).await.unwrap();
     }
-    assert_eq!(seen, [(Line::default(), notice.clone()), (full, notice)]);
+    assert_eq!(seen, [(ChannelState::default(), notice.clone()), (full, notice)]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use scanfence::domain::ids::{Fence, Owner, WorkOrderNumber};
 use scanfence::lease::redis::{Fallback, RedisLease, RedisLeaseConfig};
-use scanfence::lease::{Ask, Health, Held, Lease as _, Standing};
+use scanfence::lease::{Ask, Health, Held, Lease as _, LeaseState};
 use scanfence::telemetry::{LeaseLabel, Metrics};
 use stage::redis::{Cluster, Redis, Sentinel};
 
@@ -37,20 +37,20 @@ impl Replica {
         Self { lease, metrics }
     }
 
-    async fn ask_once(&self, work_order: &str, floor: i64) -> Standing {
+    async fn ask_once(&self, work_order: &str, floor: i64) -> LeaseState {
         let asks = [ask(work_order, floor)];
         self.lease.ensure(&asks).await.pop().expect("one standing for each ask")
     }
 
     /// Asks, again too where one call was too slow: these tests share few cores.
-    async fn ask(&self, work_order: &str, floor: i64) -> Standing {
+    async fn ask(&self, work_order: &str, floor: i64) -> LeaseState {
         for _ in 0..5 {
             let standing = self.ask_once(work_order, floor).await;
-            if standing != Standing::RowLock || self.lease.health() != Health::Good {
+            if standing != LeaseState::RowLock || self.lease.health() != Health::Good {
                 return standing;
             }
         }
-        Standing::RowLock
+        LeaseState::RowLock
     }
 
     /// Asks until it holds.
@@ -58,7 +58,7 @@ impl Replica {
         let deadline = Instant::now() + SOON;
         loop {
             let standing = self.ask(work_order, floor).await;
-            if let Standing::Held(Held { fence, .. }) = standing {
+            if let LeaseState::Held(Held { fence, .. }) = standing {
                 return fence;
             }
             assert!(Instant::now() < deadline, "still {standing:?}");
@@ -88,10 +88,10 @@ fn ask(work_order: &str, floor: i64) -> Ask {
     Ask { work_order: number(work_order), floor: Fence(floor) }
 }
 
-fn fence(standing: &Standing) -> Fence {
+fn fence(standing: &LeaseState) -> Fence {
     match standing {
-        Standing::Held(held) => held.fence,
-        Standing::Busy | Standing::RowLock | Standing::Unavailable => panic!("{standing:?}"),
+        LeaseState::Held(held) => held.fence,
+        LeaseState::Busy | LeaseState::RowLock | LeaseState::Unavailable => panic!("{standing:?}"),
     }
 }
 
@@ -112,7 +112,7 @@ async fn a_lease_is_granted_to_one_and_fences_grow_from_the_floor() {
     assert_eq!(fence(&a.ask("P1", 0).await), Fence(1));
     assert_eq!(fence(&a.ask("P1", 0).await), Fence(1), "held, from memory");
     assert_eq!(a.counted("granted"), 1);
-    assert_eq!(b.ask("P1", 0).await, Standing::Busy);
+    assert_eq!(b.ask("P1", 0).await, LeaseState::Busy);
     assert_eq!(b.counted("busy"), 1);
     assert_eq!(fence(&a.ask("P1", 41).await), Fence(42), "the row is further");
     assert_eq!(fence(&a.ask("P1", 42).await), Fence(43), "a floor that is reached");
@@ -131,7 +131,7 @@ async fn many_work_orders_are_answered_in_the_order_asked() {
     let asks: Vec<Ask> = (0..600).map(|i| ask(&format!("P{i}"), i)).collect();
     for (i, standing) in a.lease.ensure(&asks).await.iter().enumerate() {
         match i {
-            7 | 300 => assert_eq!(*standing, Standing::Busy),
+            7 | 300 => assert_eq!(*standing, LeaseState::Busy),
             _ => assert_eq!(fence(standing), Fence(i64::try_from(i).unwrap() + 1)),
         }
     }
@@ -191,7 +191,7 @@ async fn renewal_keeps_what_is_in_use_and_gives_up_what_is_not() {
     let a = Replica::start(&redis.url(), "a", 600 * MS);
     let start = Instant::now();
     while start.elapsed() < 1500 * MS {
-        let Standing::Held(held) = a.ask("P1", 0).await else { panic!("not held") };
+        let LeaseState::Held(held) = a.ask("P1", 0).await else { panic!("not held") };
         assert_eq!(held.fence, Fence(1), "after {:?}", start.elapsed());
         assert!(held.in_force());
         a.settle("P1").await;
@@ -241,8 +241,8 @@ async fn pitfall_17_a_hung_redis_costs_one_time_limit_and_then_nothing_until_it_
         let standings = a.lease.ensure(&[ask("held", 0), ask("P1", 0)]).await;
         assert!(start.elapsed() < 400 * MS, "{:?}", start.elapsed());
         assert_eq!(fence(&standings[0]), held, "what is held stays held");
-        assert_eq!(standings[1], Standing::RowLock);
-        assert_eq!(b.ask("P2", 0).await, Standing::Unavailable);
+        assert_eq!(standings[1], LeaseState::RowLock);
+        assert_eq!(b.ask("P2", 0).await, LeaseState::Unavailable);
         a.lease.health() == Health::Away && b.lease.health() == Health::Away
     })
     .await;
@@ -251,14 +251,14 @@ async fn pitfall_17_a_hung_redis_costs_one_time_limit_and_then_nothing_until_it_
     let broken = a.counted("broken");
     let start = Instant::now();
     for _ in 0..100 {
-        assert_eq!(a.ask("P1", 0).await, Standing::RowLock);
+        assert_eq!(a.ask("P1", 0).await, LeaseState::RowLock);
     }
     assert!(start.elapsed() < 100 * MS, "Redis is not asked: {:?}", start.elapsed());
     assert_eq!(a.counted("broken"), broken);
     assert!(a.lease.view(&number("P1")).await.is_err());
     redis.resume();
     eventually("it is back", async || {
-        a.lease.health() == Health::Good && matches!(a.ask("P1", 0).await, Standing::Held(_))
+        a.lease.health() == Health::Good && matches!(a.ask("P1", 0).await, LeaseState::Held(_))
     })
     .await;
     assert_eq!(a.metrics.breaker_open.get(), 0);
@@ -272,7 +272,7 @@ async fn a_grant_whose_answer_was_lost_blocks_nobody_for_its_time() {
     a.hold("P0", 0).await;
     b.hold("P9", 0).await;
     redis.pause();
-    assert_eq!(a.ask_once("P1", 0).await, Standing::RowLock, "and Redis will find it in its socket");
+    assert_eq!(a.ask_once("P1", 0).await, LeaseState::RowLock, "and Redis will find it in its socket");
     redis.resume();
     redis.wait_for(&["GET", "scanfence:{P1}:fence"], |fence| !fence.is_empty());
     assert!(b.hold("P1", 0).await > Fence(1));
@@ -282,7 +282,7 @@ async fn a_grant_whose_answer_was_lost_blocks_nobody_for_its_time() {
 async fn the_process_starts_without_redis_and_finds_it_when_it_comes() {
     let port = stage::free_port();
     let a = Replica::start(&format!("redis://127.0.0.1:{port}"), "a", LONG);
-    assert_eq!(a.ask_once("P1", 0).await, Standing::RowLock);
+    assert_eq!(a.ask_once("P1", 0).await, LeaseState::RowLock);
     eventually("the breaker opens", async || a.lease.health() == Health::Away).await;
     let _redis = Redis::start_on(port, Vec::new());
     assert_eq!(a.hold("P1", 0).await, Fence(1));
@@ -295,7 +295,7 @@ async fn a_lease_is_handed_over_to_the_one_that_waits() {
     // On a machine that dozes a reservation may lapse before we look.
     let kept = async |work_order: &str, handed_over: u64| {
         a.hold(work_order, 0).await;
-        assert_eq!(b.ask(work_order, 0).await, Standing::Busy);
+        assert_eq!(b.ask(work_order, 0).await, LeaseState::Busy);
         eventually("the ask is heard", async || {
             a.settle(work_order).await;
             a.counted("handed_over") == handed_over
@@ -303,7 +303,8 @@ async fn a_lease_is_handed_over_to_the_one_that_waits() {
         .await;
         let others = [a.ask(work_order, 0).await, c.ask(work_order, 0).await];
         let waited = b.ask(work_order, 0).await;
-        others == [Standing::Busy, Standing::Busy] && matches!(waited, Standing::Held(held) if held.fence == Fence(2))
+        others == [LeaseState::Busy, LeaseState::Busy]
+            && matches!(waited, LeaseState::Held(held) if held.fence == Fence(2))
     };
     for turn in 1..=10 {
         if kept(&format!("P{turn}"), turn).await {
@@ -318,7 +319,7 @@ async fn a_reservation_lapses_when_the_one_that_waited_is_gone() {
     let redis = Redis::start();
     let [a, b, c] = ["a", "b", "c"].map(|owner| Replica::start(&redis.url(), owner, LONG));
     a.hold("P1", 0).await;
-    assert_eq!(b.ask("P1", 0).await, Standing::Busy);
+    assert_eq!(b.ask("P1", 0).await, LeaseState::Busy);
     b.lease.close().await;
     eventually("the ask is heard", async || {
         a.settle("P1").await;
@@ -339,9 +340,9 @@ async fn the_holder_between_batches_hands_over_at_once_and_the_waiter_is_told() 
         let (holder, waiter) = if turn % 2 == 0 { (&a, &b) } else { (&b, &a) };
         holder.hold("P1", 0).await;
         holder.settle("P1").await;
-        if waiter.ask("P1", 0).await == Standing::Busy {
+        if waiter.ask("P1", 0).await == LeaseState::Busy {
             let start = Instant::now();
-            while !matches!(waiter.ask("P1", 0).await, Standing::Held(_)) {
+            while !matches!(waiter.ask("P1", 0).await, LeaseState::Held(_)) {
                 assert!(start.elapsed() < 400 * MS, "turn {turn}: {:?}", start.elapsed());
                 let _ = tokio::time::timeout(400 * MS, waiter.lease.freed().notified()).await;
             }
@@ -359,17 +360,17 @@ async fn work(replica: Replica, work_order: &str, time: Duration) -> (u64, Durat
     let (mut batches, mut longest, mut last) = (0, Duration::ZERO, start);
     while start.elapsed() < time {
         match replica.ask(work_order, 0).await {
-            Standing::Held(_) => {
+            LeaseState::Held(_) => {
                 longest = longest.max(last.elapsed());
                 tokio::time::sleep(2 * MS).await;
                 replica.settle(work_order).await;
                 batches += 1;
                 last = Instant::now();
             }
-            Standing::Busy => {
+            LeaseState::Busy => {
                 let _ = tokio::time::timeout(1000 * MS, replica.lease.freed().notified()).await;
             }
-            standing @ (Standing::RowLock | Standing::Unavailable) => panic!("{standing:?}"),
+            standing @ (LeaseState::RowLock | LeaseState::Unavailable) => panic!("{standing:?}"),
         }
     }
     (batches, longest)
@@ -415,7 +416,7 @@ async fn pitfall_20_work_orders_asked_for_in_different_orders_do_not_deadlock() 
     let there: Vec<Ask> = (0..50).map(|i| ask(&format!("P{i}"), 0)).collect();
     let back: Vec<Ask> = there.iter().rev().cloned().collect();
     let (a, b) = tokio::join!(a.lease.ensure(&there), b.lease.ensure(&back));
-    let held = |standings: &[Standing]| standings.iter().filter(|s| matches!(s, Standing::Held(_))).count();
+    let held = |standings: &[LeaseState]| standings.iter().filter(|s| matches!(s, LeaseState::Held(_))).count();
     assert_eq!(held(&a) + held(&b), 50);
 }
 
@@ -429,7 +430,7 @@ async fn closing_releases_everything_and_grants_nothing_more() {
     a.lease.close().await;
     assert!(start.elapsed() < 1500 * MS, "{:?}", start.elapsed());
     assert_eq!(redis.ask(&["KEYS", "scanfence:*:lease"]), "");
-    assert_eq!(a.ask("P1", 0).await, Standing::RowLock);
+    assert_eq!(a.ask("P1", 0).await, LeaseState::RowLock);
     assert_eq!(redis.ask(&["KEYS", "scanfence:*:lease"]), "");
 }
 
@@ -461,7 +462,7 @@ async fn sentinel_names_the_master_and_after_a_failover_the_new_one() {
     let a = Replica::start(&sentinel.url(), "a", LONG);
     let b = Replica::start(&sentinel.url(), "b", LONG);
     assert_eq!(a.hold("P1", 0).await, Fence(1));
-    assert_eq!(b.ask("P1", 0).await, Standing::Busy);
+    assert_eq!(b.ask("P1", 0).await, LeaseState::Busy);
     assert_eq!(sentinel.master.ask(&["GET", "scanfence:{P1}:lease"]), "a 1");
     sentinel.fail_over();
     let fence = b.hold("P2", 41).await;
@@ -479,9 +480,9 @@ async fn a_cluster_keeps_each_work_order_on_its_node() {
     let asks: Vec<Ask> = (0..300).map(|i| ask(&format!("P{i}"), 0)).collect();
     eventually("all are held but the one of the other", async || {
         let standings = a.lease.ensure(&asks).await;
-        let held = standings.iter().filter(|standing| matches!(standing, Standing::Held(_))).count();
+        let held = standings.iter().filter(|standing| matches!(standing, LeaseState::Held(_))).count();
         // Kept in use meanwhile.
-        matches!(b.ask("P1", 0).await, Standing::Held(_)) && standings[1] == Standing::Busy && held == 299
+        matches!(b.ask("P1", 0).await, LeaseState::Held(_)) && standings[1] == LeaseState::Busy && held == 299
     })
     .await;
     for node in &cluster.nodes {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use scanfence::alarms::senders::address_policy::{self, Lookup};
+use scanfence::alarms::senders::{Letter, Refused, Sender, Taken};
 use scanfence::domain::channel::{Channel, Language};
 use scanfence::domain::time::Timestamp;
-use scanfence::monitor::robots::reach::{self, Lookup};
-use scanfence::monitor::robots::{Letter, Refused, Robot, Taken};
 use serde_json::{Value, json};
 use stage::receivers::{Answer, GOOD, MailReceiver, Smtp, WebReceiver};
 
@@ -31,13 +31,13 @@ fn letter() -> Letter {
     }
 }
 
-fn robot(channel: Value) -> Robot {
-    robot_with(channel, reach::system())
+fn robot(channel: Value) -> Sender {
+    robot_with(channel, address_policy::system())
 }
 
-fn robot_with(channel: Value, lookup: Lookup) -> Robot {
+fn robot_with(channel: Value, lookup: Lookup) -> Sender {
     let channel: Channel = serde_json::from_value(channel).unwrap();
-    Robot::new(channel, lookup).unwrap()
+    Sender::new(channel, lookup).unwrap()
 }
 
 fn dingtalk(url: &str) -> Value {
@@ -62,7 +62,7 @@ fn lookup(answers: &'static [&'static str]) -> Lookup {
     })
 }
 
-async fn send(robot: &Robot) -> Result<Taken, Refused> {
+async fn send(robot: &Sender) -> Result<Taken, Refused> {
     robot.send(&letter(), at(1)).await
 }
 

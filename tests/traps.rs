@@ -22,7 +22,7 @@ use scanfence::domain::update::Update;
 use scanfence::domain::work_order::{BarcodePolicy, Edit, Fresh, Plan, Precondition};
 use scanfence::lease::local::LocalLease;
 use scanfence::lease::row_lock::RowsAlone;
-use scanfence::lease::{self, Health, Held, Lease, Standing, Unreachable};
+use scanfence::lease::{self, Health, Held, Lease, LeaseState, Unreachable};
 use scanfence::store::postgres::{self, PostgresStore};
 use scanfence::store::sqlite::{SqliteStore, folder};
 use scanfence::store::{Batch, Store, StoreError, Wanted, Written};
@@ -226,8 +226,8 @@ impl Lease for LyingLease {
     fn owner(&self) -> &Owner {
         &self.owner
     }
-    async fn ensure(&self, asks: &[lease::Ask]) -> Vec<Standing> {
-        asks.iter().map(|ask| Standing::Held(self.grant(ask.floor))).collect()
+    async fn ensure(&self, asks: &[lease::Ask]) -> Vec<LeaseState> {
+        asks.iter().map(|ask| LeaseState::Held(self.grant(ask.floor))).collect()
     }
     fn held(&self, _work_order: &WorkOrderNumber) -> Option<Held> {
         Some(self.grant(Fence(0)))
@@ -273,12 +273,12 @@ impl Lease for Noting {
     fn owner(&self) -> &Owner {
         self.local.owner()
     }
-    async fn ensure(&self, asks: &[lease::Ask]) -> Vec<Standing> {
+    async fn ensure(&self, asks: &[lease::Ask]) -> Vec<LeaseState> {
         self.note("ensure", asks.iter().map(|ask| &ask.work_order));
         let mut standings = self.local.ensure(asks).await;
         let busy = self.busy_at_first.lock().unwrap().take();
         if let Some(place) = asks.iter().position(|ask| Some(&ask.work_order) == busy.as_ref()) {
-            standings[place] = Standing::Busy;
+            standings[place] = LeaseState::Busy;
             self.freed.notify_one();
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -425,7 +425,7 @@ impl Bend for NoGuard {
         let mut batch = batch.clone();
         for change in &mut batch.changes {
             change.loaded = now.work_orders[&change.row.work_order].stamp;
-            change.tenure = None;
+            change.authority = None;
         }
         inner.write(&batch).await
     }

@@ -281,7 +281,7 @@ pub struct Write {
     /// The stamp at which it was decided.
     pub loaded: Stamp,
     /// The lease under which it was decided.
-    pub tenure: Option<(Owner, Fence)>,
+    pub authority: Option<(Owner, Fence)>,
     /// The row after; `None` leaves it alone; only without [`Guard::StampForRefusals`].
     pub row: Option<Row>,
     pub updates: Vec<Update>,
@@ -384,8 +384,8 @@ impl Design {
         if !known.is_empty() || claim.is_some() {
             return Verdict::Known(known, claim);
         }
-        let older = write.tenure.is_some_and(|(_, fence)| state.row.fence > fence);
-        let others = write.tenure.is_some_and(|(owner, fence)| {
+        let older = write.authority.is_some_and(|(_, fence)| state.row.fence > fence);
+        let others = write.authority.is_some_and(|(owner, fence)| {
             state.row.fence == fence && state.row.owner.is_some_and(|last| last != owner)
         });
         let too_late = self.has(Guard::Stamp) && state.row.stamp != write.loaded
@@ -528,8 +528,8 @@ impl Design {
     ) {
         let Facts { mut row, known, unseen, claim: claimed, unclaimed } = facts;
         let loaded = row.stamp;
-        let tenure = fence.map(|fence| (state.workers[place].owner, fence));
-        if let Some((owner, fence)) = tenure {
+        let authority = fence.map(|fence| (state.workers[place].owner, fence));
+        if let Some((owner, fence)) = authority {
             (row.owner, row.fence) = (Some(owner), fence);
         }
         let (mut updates, mut claim): (Vec<Update>, _) = (Vec::new(), None);
@@ -568,17 +568,17 @@ impl Design {
         let row = (self.has(Guard::StampForRefusals) || !only_refusals).then_some(row);
         let unseen = unseen.into_iter().filter(|key| updates.iter().any(|update| update.key == *key)).collect();
         let unclaimed = unclaimed && claim.is_some();
-        state.writes.push(Write { by: Some(place), locked, loaded, tenure, row, updates, claim, unseen, unclaimed });
+        state.writes.push(Write { by: Some(place), locked, loaded, authority, row, updates, claim, unseen, unclaimed });
         state.workers[place].hand = Hand::Writing { letters, known };
     }
 
     /// The outcome of a write has come: learns from it, and answers.
     fn hear(&self, state: &mut State, place: Place, write: Write, verdict: Verdict) {
         let Hand::Writing { letters, known } = state.workers[place].put_down() else { return };
-        let leased = write.tenure.is_some();
+        let leased = write.authority.is_some();
         match verdict {
             Verdict::Passed => {
-                if let (Some((_, fence)), Some(row)) = (write.tenure, write.row) {
+                if let (Some((_, fence)), Some(row)) = (write.authority, write.row) {
                     let worker = &mut state.workers[place];
                     worker.kept = Some(Kept { row, fence, claim: None });
                     worker.remember(&write.updates);
@@ -757,16 +757,16 @@ impl Model for Design {
             Action::BreakAfter(place) => {
                 let write = state.take_write(|write| write.by == Some(place))?;
                 drop(self.carry_out(&mut state, &write));
-                self.hear_nothing(&mut state, place, write.tenure.is_some());
+                self.hear_nothing(&mut state, place, write.authority.is_some());
             }
             Action::Cut(place) => {
                 let write = state.take_write(|write| write.by == Some(place))?;
-                self.hear_nothing(&mut state, place, write.tenure.is_some());
+                self.hear_nothing(&mut state, place, write.authority.is_some());
             }
             Action::Break(place) => {
                 let write = state.writes.iter_mut().find(|write| write.by == Some(place))?;
                 write.by = None;
-                let leased = write.tenure.is_some();
+                let leased = write.authority.is_some();
                 self.hear_nothing(&mut state, place, leased);
             }
             Action::Straggle(number) => {
@@ -977,7 +977,7 @@ impl State {
         }
         for write in &mut self.writes {
             stamp(&mut write.loaded);
-            write.tenure.iter_mut().for_each(|(holder, _)| owner(holder));
+            write.authority.iter_mut().for_each(|(holder, _)| owner(holder));
             write.row.iter_mut().for_each(|row| row.names(stamp, owner));
         }
     }

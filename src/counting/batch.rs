@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::Utc;
 
 use super::Answer;
-use super::mailbox::{Waiting, Work};
+use super::queue::{Waiting, Work};
 use crate::domain::decide::{Arrival, ClaimKey, Decision, Facts, Verdict, decide};
 use crate::domain::ids::{Fence, Owner, RequestId, Stamp, WorkOrderNumber};
 use crate::domain::request::Ask;
@@ -16,14 +16,14 @@ use crate::store::{Batch, Wanted, Written};
 
 /// Collects what a batch needs to have looked up.
 #[derive(Default)]
-pub(super) struct Wish {
+pub(super) struct LoadRequest {
     work_orders: BTreeSet<WorkOrderNumber>,
     request_ids: BTreeSet<RequestId>,
     /// Per barcode, how many unbinds the batch has of it.
     claims: BTreeMap<ClaimKey, i64>,
 }
 
-impl Wish {
+impl LoadRequest {
     /// Everything about these requests.
     pub(super) fn all(work: &[Work]) -> Wanted {
         let mut wish = Self::default();
@@ -67,12 +67,12 @@ impl Wish {
 /// barcodes taken for not counted. The guarded write finds out where that was wrong, and
 /// holds back the work order.
 #[derive(Default)]
-pub(super) struct Unseen {
+pub(super) struct Unverified {
     pub(super) request_ids: HashSet<RequestId>,
     pub(super) barcodes: HashSet<ClaimKey>,
 }
 
-impl Unseen {
+impl Unverified {
     /// A load has looked these up.
     pub(super) fn loaded(&mut self, wanted: &Wanted) {
         for id in &wanted.request_ids {
@@ -121,14 +121,14 @@ impl Decided {
 pub(super) fn judge(
     facts: Facts,
     work: &[Work],
-    tenures: &HashMap<WorkOrderNumber, (Fence, Owner)>,
-    unseen: Unseen,
+    authorities: &HashMap<WorkOrderNumber, (Fence, Owner)>,
+    unseen: Unverified,
 ) -> Decided {
     let now = Timestamp::cut(Utc::now()).expect("the clock stands between the years 1 and 9999");
     let waiting = work.iter().flat_map(|work| &work.waiting);
     let arrivals: Vec<Arrival<'_>> =
         waiting.map(|waiting| Arrival { request: &waiting.request, principal: &waiting.principal }).collect();
-    let Decision { verdicts, mut changes } = decide(facts, &arrivals, tenures, now);
+    let Decision { verdicts, mut changes } = decide(facts, &arrivals, authorities, now);
     for change in &mut changes {
         change.row.stamp = Stamp(rand::random());
     }

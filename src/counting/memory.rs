@@ -55,7 +55,7 @@ struct Kept {
     row: WorkOrder,
     /// The lease under which it was written; under another one it is stale.
     fence: Fence,
-    /// Standing claims that a write has found since; as good as the row's stamp.
+    /// LeaseState claims that a write has found since; as good as the row's stamp.
     claims: HashMap<ClaimKey, Claim>,
     used_at: Instant,
 }

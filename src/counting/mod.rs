@@ -1,17 +1,16 @@
 //! Counting: from a typed request to an answer that is on disk.
 //!
-//! Requests wait in the [`mailbox`], per work order; the committer takes all that
+//! Requests wait in the [`queue`], per work order; the committer takes all that
 //! waits, of all work orders, and settles it in one commit. While one commit is on its
-//! way the next batch gathers: no timer, no added delay. It has two kinds of lanes: [`leased`]
-//! compares stamps and never waits for a row; [`row_locked`] locks rows first, for work
+//! way the next batch gathers: no timer, no added delay. It has two kinds of lanes: [`lanes::leased`]
+//! compares stamps and never waits for a row; [`lanes::row_locked`] locks rows first, for work
 //! orders without a lease and for those whose write came too late.
 
 mod batch;
 mod lanes;
-mod leased;
-mod mailbox;
+
 mod memory;
-mod row_locked;
+mod queue;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,10 +28,10 @@ use crate::domain::update::Update;
 use crate::lease::Lease;
 use crate::store::Store;
 use crate::telemetry::{CodeLabel, Metrics};
-use lanes::{Office, Quarantine};
-use leased::LeasedLane;
-use mailbox::{Chain, Mailbox, Waiting};
-use row_locked::RowLockedLane;
+use lanes::leased::LeasedLane;
+use lanes::row_locked::RowLockedLane;
+use lanes::{LaneContext, Quarantine};
+use queue::{Chain, Mailbox, Waiting};
 
 /// What became of a request.
 #[derive(Clone, Debug)]
@@ -169,7 +168,7 @@ impl Committer {
         }
         let mailbox = Arc::new(Mailbox::new(settings, Arc::clone(&metrics)));
         let (quarantine, readers) = (Arc::new(Quarantine::default()), TaskTracker::new());
-        let office = Office {
+        let context = LaneContext {
             store,
             lease: Arc::clone(&lease),
             metrics: Arc::clone(&metrics),
@@ -177,12 +176,12 @@ impl Committer {
             quarantine,
             readers: readers.clone(),
         };
-        let (mut lanes, shared) = (JoinSet::new(), leased::Shared::default());
+        let (mut lanes, shared) = (JoinSet::new(), lanes::leased::Shared::default());
         for lane in 1..=LEASED_LANES {
-            let leased = LeasedLane::new(office.clone(), shared.clone()).run();
+            let leased = LeasedLane::new(context.clone(), shared.clone()).run();
             lanes.spawn(leased.instrument(info_span!("leased_lane", lane)));
         }
-        lanes.spawn(RowLockedLane::new(office).run().instrument(info_span!("row_locked_lane")));
+        lanes.spawn(RowLockedLane::new(context).run().instrument(info_span!("row_locked_lane")));
         let committer = Self {
             lanes,
             readers,

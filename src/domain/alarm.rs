@@ -203,14 +203,14 @@ pub struct Alarm {
 /// Whether something began or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Turn {
+pub enum Phase {
     /// It began.
     Firing,
     /// It is over.
     Resolved,
 }
 
-impl Turn {
+impl Phase {
     /// The turn in a word.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -225,7 +225,7 @@ impl Turn {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// Whether they began or ended.
-    pub turn: Turn,
+    pub turn: Phase,
     /// Their kind.
     pub kind: Kind,
     /// When.
@@ -259,9 +259,9 @@ impl Changes {
     /// What there is to tell, equal alarms in one message.
     #[must_use]
     pub fn notices(&self, now: Timestamp) -> Vec<Notice> {
-        let fired = self.fired.iter().map(|alarm| (Turn::Firing, alarm));
-        let resolved = self.resolved.iter().map(|alarm| (Turn::Resolved, alarm));
-        let mut groups: BTreeMap<(Kind, Turn), Notice> = BTreeMap::new();
+        let fired = self.fired.iter().map(|alarm| (Phase::Firing, alarm));
+        let resolved = self.resolved.iter().map(|alarm| (Phase::Resolved, alarm));
+        let mut groups: BTreeMap<(Kind, Phase), Notice> = BTreeMap::new();
         for (turn, alarm) in fired.chain(resolved) {
             let kind = alarm.cause.kind();
             let notice = groups.entry((kind, turn)).or_insert_with(|| Notice {

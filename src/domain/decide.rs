@@ -66,7 +66,7 @@ pub struct Claim {
 
 /// Under what a work order is written: the lease's fence and owner; `None` writes
 /// under the row lock and leaves both as the row has them.
-pub type Tenure = Option<(Fence, Owner)>;
+pub type WriteAuthority = Option<(Fence, Owner)>;
 
 /// One request and who sent it.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +117,7 @@ pub struct WorkOrderChange {
     /// The stamp that the row must still have.
     pub loaded: Stamp,
     /// The lease under which it is written.
-    pub tenure: Tenure,
+    pub authority: WriteAuthority,
     /// The row after; its `stamp` is still the loaded one, chance being no business of this function.
     pub row: WorkOrder,
     /// The new updates, counted and refused, in order.
@@ -140,18 +140,18 @@ pub struct ClaimChanges {
 
 /// Judges every arrival in order.
 ///
-/// `tenures` names the lease of each work order that has one; `now` becomes
+/// `authorities` names the lease of each work order that has one; `now` becomes
 /// `recorded_at`.
 #[must_use]
 pub fn decide(
     facts: Facts,
     arrivals: &[Arrival<'_>],
-    tenures: &HashMap<WorkOrderNumber, (Fence, Owner)>,
+    authorities: &HashMap<WorkOrderNumber, (Fence, Owner)>,
     now: Timestamp,
 ) -> Decision {
     let Facts { mut work_orders, updates: known, claims } = facts;
     let mut decided: HashMap<RequestId, Arc<Update>> = HashMap::with_capacity(arrivals.len());
-    let mut benches: BTreeMap<WorkOrderNumber, Bench> = BTreeMap::new();
+    let mut drafts: BTreeMap<WorkOrderNumber, WorkOrderDraft> = BTreeMap::new();
     let mut stacks = Claims { loaded: &claims, now: HashMap::new() };
 
     let verdicts = arrivals
@@ -166,29 +166,29 @@ pub fn decide(
                     false => Verdict::KeyReused { update, in_batch, differs },
                 };
             }
-            let bench = match benches.get_mut(&request.work_order) {
-                Some(bench) => bench,
+            let draft = match drafts.get_mut(&request.work_order) {
+                Some(draft) => draft,
                 None => match work_orders.remove(&request.work_order) {
-                    Some(row) => benches.entry(request.work_order.clone()).or_insert(Bench::new(
+                    Some(row) => drafts.entry(request.work_order.clone()).or_insert(WorkOrderDraft::new(
                         row,
-                        tenures.get(&request.work_order),
+                        authorities.get(&request.work_order),
                         now,
                     )),
                     None => return Verdict::WorkOrderUnknown,
                 },
             };
-            let update = bench.settle(request, principal, &mut stacks);
+            let update = draft.settle(request, principal, &mut stacks);
             decided.insert(request.request_id.clone(), Arc::clone(&update));
             Verdict::Decided(update)
         })
         .collect();
 
     let mut claim_changes = stacks.net();
-    let changes = benches
+    let changes = drafts
         .into_iter()
-        .map(|(number, Bench { loaded, tenure, row, updates })| WorkOrderChange {
+        .map(|(number, WorkOrderDraft { loaded, authority, row, updates })| WorkOrderChange {
             loaded,
-            tenure,
+            authority,
             row,
             updates,
             claims: claim_changes.remove(&number).unwrap_or_default(),
@@ -198,9 +198,9 @@ pub fn decide(
 }
 
 /// One work order while its requests are judged.
-struct Bench {
+struct WorkOrderDraft {
     loaded: Stamp,
-    tenure: Tenure,
+    authority: WriteAuthority,
     row: WorkOrder,
     updates: Vec<Arc<Update>>,
 }
@@ -228,15 +228,15 @@ impl From<RefusalCode> for Refusal {
     }
 }
 
-impl Bench {
-    fn new(mut row: WorkOrder, tenure: Option<&(Fence, Owner)>, now: Timestamp) -> Self {
+impl WorkOrderDraft {
+    fn new(mut row: WorkOrder, authority: Option<&(Fence, Owner)>, now: Timestamp) -> Self {
         let loaded = row.stamp;
-        if let Some((fence, owner)) = tenure {
+        if let Some((fence, owner)) = authority {
             row.fence = *fence;
             row.fence_owner = Some(owner.clone());
         }
         row.updated_at = now;
-        Self { loaded, tenure: tenure.cloned(), row, updates: Vec::new() }
+        Self { loaded, authority: authority.cloned(), row, updates: Vec::new() }
     }
 
     /// Judges one undecided request and lets it take effect.

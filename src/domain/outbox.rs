@@ -39,7 +39,7 @@ pub struct Message {
 
 /// How a channel does: a row of `alarm_channels`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct ChannelState {
     /// The process that sends.
     pub claimed_by: Option<String>,
     /// Until when it has the right to.
@@ -87,7 +87,7 @@ impl Outcome {
     }
 }
 
-impl Line {
+impl ChannelState {
     /// The line with its next message claimed by `process`, where that may be sent now.
     #[must_use]
     pub fn claim(&self, process: &str, pace: Pace, now: Timestamp) -> Option<Self> {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_rate_holds_in_every_minute() {
-        let mut line = Line::default();
+        let mut line = ChannelState::default();
         let mut sent = Vec::new();
         for now in (0..600_000).step_by(100) {
             if let Some(claimed) = line.claim("p", PACE, at(now)) {
@@ -167,13 +167,13 @@ mod tests {
         }
         let most =
             sent.iter().map(|&from| sent.iter().filter(|&&at| (from..from + 60_000).contains(&at)).count()).max();
-        assert_eq!(most, Some(4 + 60 / 4 - 1), "of 20 that a robot allows");
+        assert_eq!(most, Some(4 + 60 / 4 - 1), "of 20 that a sender allows");
         assert!(sent.len() > 140, "and it goes on: {}", sent.len());
     }
 
     #[test]
     fn one_process_sends_at_a_time_until_its_claim_runs_out() {
-        let line = Line::default().claim("p", PACE, at(0)).unwrap();
+        let line = ChannelState::default().claim("p", PACE, at(0)).unwrap();
         assert!(line.is_claimed_by("p") && !line.is_claimed_by("q"));
         assert_eq!(line.claim("q", PACE, at(59_999)), None);
         assert!(line.claim("q", PACE, at(60_000)).unwrap().is_claimed_by("q"));
@@ -182,17 +182,17 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_holds_up_no_message() {
         let hours = 2 * 3600 * 1000;
-        let ahead = Line::default().claim("p", PACE, at(hours)).unwrap();
+        let ahead = ChannelState::default().claim("p", PACE, at(hours)).unwrap();
         assert!(ahead.claim("q", PACE, at(0)).is_some(), "the claim is from later than now");
         let failed = ahead.failed("no", None, 1.0, at(hours));
         assert!(failed.claim("q", PACE, at(0)).is_some());
-        let skewed = Line::default().claim("p", PACE, at(59_000)).unwrap();
+        let skewed = ChannelState::default().claim("p", PACE, at(59_000)).unwrap();
         assert_eq!(skewed.claim("q", PACE, at(0)), None, "clocks may differ");
     }
 
     #[test]
     fn attempts_come_ever_more_rarely_and_never_stop() {
-        let (mut line, mut now) = (Line::default(), 0);
+        let (mut line, mut now) = (ChannelState::default(), 0);
         let mut pauses = Vec::new();
         for _ in 0..40 {
             let claimed = line.claim("p", PACE, at(now)).expect("the pause is over");
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn chance_spreads_the_attempts_and_a_receiver_may_ask_for_more() {
         let pause = |chance, asked: Option<u64>| {
-            let failed = Line::default().failed("no", asked.map(Duration::from_secs), chance, at(0));
+            let failed = ChannelState::default().failed("no", asked.map(Duration::from_secs), chance, at(0));
             failed.next_attempt_at.unwrap().since(at(0)).as_millis()
         };
         assert_eq!((pause(0.0, None), pause(0.5, None), pause(1.0, None)), (2500, 3750, 5000));

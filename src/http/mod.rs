@@ -40,10 +40,10 @@ use tokio_util::task::TaskTracker;
 
 use self::access::Access;
 use self::problem::{Code, Problem};
+use crate::alarms::Channels;
 use crate::counting::Counter;
 use crate::lease::Lease;
 use crate::monitor::Monitor;
-use crate::monitor::alarms::Channels;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 

@@ -19,7 +19,7 @@ use crate::domain::request::Counter;
 use crate::domain::time::Timestamp;
 use crate::domain::update::{Action, Outcome, RENDERING, RefusalCode, Update};
 use crate::domain::work_order::Status;
-use crate::store::{BarcodeQuery, Place, UpdateQuery};
+use crate::store::{BarcodeQuery, LogCursor, UpdateQuery};
 
 /// `GET /v1/work-orders/{work_order}/updates`
 pub(super) async fn list(
@@ -36,7 +36,7 @@ pub(super) async fn list(
     let from = fields.read("from", value::time);
     let to = fields.read("to", value::time);
     let limit = pages::limit(&mut fields);
-    let before = fields.read("cursor", Place::from_cursor);
+    let before = fields.read("cursor", LogCursor::from_cursor);
     let work_order = fields.finish(work_order)?;
 
     let first = before.is_none();
@@ -292,10 +292,10 @@ fn wants_csv(headers: &HeaderMap) -> bool {
 struct PlaceInTime(Timestamp, RequestId);
 
 /// The place of an update in its work order's list.
-fn place_of(update: &Update) -> Place {
+fn place_of(update: &Update) -> LogCursor {
     match (update.seq, update.at_seq) {
-        (Some(seq), _) => Place { seq, refused: None },
-        (None, at_seq) => Place {
+        (Some(seq), _) => LogCursor { seq, refused: None },
+        (None, at_seq) => LogCursor {
             seq: at_seq.expect("the table has `at_seq` for every refused row"),
             refused: Some((update.recorded_at, update.request_id.clone())),
         },
@@ -308,7 +308,7 @@ fn quoted(id: &RequestId) -> String {
     format!("{:?}", id.as_str())
 }
 
-impl Cursor for Place {
+impl Cursor for LogCursor {
     const KIND: char = 'u';
 
     fn write(&self) -> String {

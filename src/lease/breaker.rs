@@ -35,7 +35,7 @@ enum State {
 
 /// What a result did to the breaker: to be logged and shown, once each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum BreakerChange {
     /// Nothing to tell.
     None,
     /// The first failure after success.
@@ -71,45 +71,45 @@ impl Breaker {
     }
 
     /// A call or probe begun at `began` succeeded.
-    pub fn succeeded(&mut self, began: Instant) -> Turn {
+    pub fn succeeded(&mut self, began: Instant) -> BreakerChange {
         match self.state {
             State::Closed => {
                 let faltered = std::mem::take(&mut self.failures) > 0;
-                if faltered { Turn::Steadied } else { Turn::None }
+                if faltered { BreakerChange::Steadied } else { BreakerChange::None }
             }
             State::HalfOpen { since } if began >= since => {
                 *self = Self::default();
-                Turn::Closed
+                BreakerChange::Closed
             }
             // A straggler from before: the probe decides.
-            State::Open { .. } | State::HalfOpen { .. } => Turn::None,
+            State::Open { .. } | State::HalfOpen { .. } => BreakerChange::None,
         }
     }
 
     /// A call or probe begun at `began` failed by `now`.
-    pub fn failed(&mut self, began: Instant, now: Instant) -> Turn {
+    pub fn failed(&mut self, began: Instant, now: Instant) -> BreakerChange {
         match self.state {
             State::Closed => {
                 // Calls that were on their way together fail together: one failure, not many.
                 if self.failures > 0 && self.failed_at.is_some_and(|at| began < at) {
-                    return Turn::None;
+                    return BreakerChange::None;
                 }
                 self.failures += 1;
                 self.failed_at = Some(now);
                 if self.failures >= FAILURES {
                     self.state = State::Open { since: now };
-                    Turn::Opened
+                    BreakerChange::Opened
                 } else if self.failures == 1 {
-                    Turn::Faltered
+                    BreakerChange::Faltered
                 } else {
-                    Turn::None
+                    BreakerChange::None
                 }
             }
             State::HalfOpen { since } if began >= since => {
                 self.state = State::Open { since: now };
-                Turn::None
+                BreakerChange::None
             }
-            State::Open { .. } | State::HalfOpen { .. } => Turn::None,
+            State::Open { .. } | State::HalfOpen { .. } => BreakerChange::None,
         }
     }
 }
@@ -133,14 +133,14 @@ mod tests {
     fn three_failures_in_a_row_open_it_and_a_success_between_does_not() {
         let t = Instant::now();
         let mut breaker = Breaker::default();
-        assert_eq!(breaker.failed(t, t), Turn::Faltered);
-        assert_eq!(breaker.failed(t + MS, t + MS), Turn::None);
-        assert_eq!(breaker.succeeded(t + 2 * MS), Turn::Steadied);
-        assert_eq!(breaker.succeeded(t + 2 * MS), Turn::None);
-        assert_eq!(breaker.failed(t + 3 * MS, t + 3 * MS), Turn::Faltered);
-        assert_eq!(breaker.failed(t + 4 * MS, t + 4 * MS), Turn::None);
+        assert_eq!(breaker.failed(t, t), BreakerChange::Faltered);
+        assert_eq!(breaker.failed(t + MS, t + MS), BreakerChange::None);
+        assert_eq!(breaker.succeeded(t + 2 * MS), BreakerChange::Steadied);
+        assert_eq!(breaker.succeeded(t + 2 * MS), BreakerChange::None);
+        assert_eq!(breaker.failed(t + 3 * MS, t + 3 * MS), BreakerChange::Faltered);
+        assert_eq!(breaker.failed(t + 4 * MS, t + 4 * MS), BreakerChange::None);
         assert!(breaker.is_closed());
-        assert_eq!(breaker.failed(t + 5 * MS, t + 5 * MS), Turn::Opened);
+        assert_eq!(breaker.failed(t + 5 * MS, t + 5 * MS), BreakerChange::Opened);
         assert!(!breaker.is_closed());
     }
 
@@ -162,12 +162,12 @@ mod tests {
         let due = t + PROBE_EVERY + 10 * MS;
         assert!(breaker.probe(due));
         assert!(!breaker.probe(due + MS), "one is on its way");
-        assert_eq!(breaker.failed(due, due + 150 * MS), Turn::None);
+        assert_eq!(breaker.failed(due, due + 150 * MS), BreakerChange::None);
         assert!(!breaker.is_closed());
         assert!(!breaker.probe(due + 500 * MS));
         let again = due + 150 * MS + PROBE_EVERY;
         assert!(breaker.probe(again));
-        assert_eq!(breaker.succeeded(again), Turn::Closed);
+        assert_eq!(breaker.succeeded(again), BreakerChange::Closed);
         assert!(breaker.is_closed());
         assert!(!breaker.probe(again + PROBE_EVERY * 9), "there is nothing to probe");
     }
@@ -176,13 +176,13 @@ mod tests {
     fn a_straggler_neither_closes_nor_reopens_it() {
         let t = Instant::now();
         let mut breaker = open(t);
-        assert_eq!(breaker.succeeded(t), Turn::None);
+        assert_eq!(breaker.succeeded(t), BreakerChange::None);
         assert!(!breaker.is_closed());
         let due = t + PROBE_EVERY + 10 * MS;
         assert!(breaker.probe(due));
-        assert_eq!(breaker.succeeded(t), Turn::None);
-        assert_eq!(breaker.failed(t, due + MS), Turn::None);
-        assert_eq!(breaker.succeeded(due), Turn::Closed);
+        assert_eq!(breaker.succeeded(t), BreakerChange::None);
+        assert_eq!(breaker.failed(t, due + MS), BreakerChange::None);
+        assert_eq!(breaker.succeeded(due), BreakerChange::Closed);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, ready};
 use tokio::sync::Notify;
 
-use super::{Ask, Health, Held, Lease, Standing, Unreachable, View};
+use super::{Ask, Health, Held, Lease, LeaseState, Unreachable, View};
 use crate::domain::ids::{Fence, Owner, WorkOrderNumber};
 
 /// Work orders remembered at most: far more than are open at one time on the line of one
@@ -46,9 +46,9 @@ impl Lease for LocalLease {
         &self.owner
     }
 
-    async fn ensure(&self, asks: &[Ask]) -> Vec<Standing> {
+    async fn ensure(&self, asks: &[Ask]) -> Vec<LeaseState> {
         let mut grants = self.grants();
-        asks.iter().map(|ask| Standing::Held(Held { fence: grants.ensure(ask), until: None })).collect()
+        asks.iter().map(|ask| LeaseState::Held(Held { fence: grants.ensure(ask), until: None })).collect()
     }
 
     fn held(&self, work_order: &WorkOrderNumber) -> Option<Held> {

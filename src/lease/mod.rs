@@ -28,7 +28,7 @@ pub trait Lease: Send + Sync + 'static {
     /// Where this process stands with each work order, in the order asked: held leases
     /// from memory, missing ones asked for in one call. Never waits longer than the
     /// time limit of one call.
-    async fn ensure(&self, asks: &[Ask]) -> Vec<Standing>;
+    async fn ensure(&self, asks: &[Ask]) -> Vec<LeaseState>;
 
     /// The lease of a work order that is held and in force, from memory: nobody is asked. It
     /// counts as being worked on from here, as with [`Lease::ensure`].
@@ -43,7 +43,7 @@ pub trait Lease: Send + Sync + 'static {
     /// Drops a lease that the store has shown to be overtaken.
     async fn lost(&self, work_order: &WorkOrderNumber);
 
-    /// Notified when a work order that was [`Standing::Busy`] may have come free.
+    /// Notified when a work order that was [`LeaseState::Busy`] may have come free.
     fn freed(&self) -> &Notify;
 
     /// Who holds a work order's lease, as all replicas see it.
@@ -71,7 +71,7 @@ pub struct Ask {
 
 /// Where this process stands with a work order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum LeaseState {
     /// It holds the lease.
     Held(Held),
     /// Another replica holds it; it has been told that we wait.

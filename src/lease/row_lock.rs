@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, ready};
 use tokio::sync::Notify;
 
-use super::{Ask, Health, Held, Lease, Standing, Unreachable, View};
+use super::{Ask, Health, Held, Lease, LeaseState, Unreachable, View};
 use crate::domain::ids::{Owner, WorkOrderNumber};
 
 /// Grants nothing: the rows alone order the work.
@@ -28,8 +28,8 @@ impl Lease for RowsAlone {
         &self.owner
     }
 
-    async fn ensure(&self, asks: &[Ask]) -> Vec<Standing> {
-        vec![Standing::RowLock; asks.len()]
+    async fn ensure(&self, asks: &[Ask]) -> Vec<LeaseState> {
+        vec![LeaseState::RowLock; asks.len()]
     }
 
     fn held(&self, _work_order: &WorkOrderNumber) -> Option<Held> {
@@ -68,7 +68,7 @@ mod tests {
         let lease = RowsAlone::new(Owner::named("a"));
         let work_order = WorkOrderNumber::parse("A").unwrap();
         let asks = vec![Ask { work_order: work_order.clone(), floor: Fence(7) }; 2];
-        assert_eq!(lease.ensure(&asks).await, [Standing::RowLock, Standing::RowLock]);
+        assert_eq!(lease.ensure(&asks).await, [LeaseState::RowLock, LeaseState::RowLock]);
         assert_eq!(lease.view(&work_order).await.unwrap(), None);
         assert_eq!(lease.health(), Health::RowsAlone);
     }

@@ -6,17 +6,12 @@
 //! what is done about a finding ([`repair`]); and here who runs what, and when. Checks are
 //! rows of the database: asked for by anybody, run by one process at a time, gone on with
 //! by another if it dies.
-//!
-//! Beside that: what is wrong and who was told ([`alarms`]), and how they are reached
-//! ([`robots`]).
 
 pub mod accepted;
-pub mod alarms;
 pub mod check;
 pub mod ledger;
 pub mod parts;
 pub mod repair;
-pub mod robots;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

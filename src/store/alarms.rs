@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::StoreError;
 use crate::domain::alarm::{Alarm, Cause, Changes, Kind, Notice, Sighting};
-use crate::domain::outbox::{Line, Message, Outcome};
+use crate::domain::outbox::{ChannelState, Message, Outcome};
 use crate::domain::time::Timestamp;
 
 /// Most matters of one sort that a survey brings, the oldest first: what is more is told
@@ -65,7 +65,7 @@ pub trait AlarmStore: Send + Sync + 'static {
     async fn work(
         &self,
         channel: &str,
-        decide: &mut (dyn FnMut(Line, Option<Message>) -> Option<Worked> + Send),
+        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
     ) -> Result<(), StoreError>;
 
     /// The open alarms, the oldest first, at most [`MOST`].
@@ -204,14 +204,14 @@ pub struct ChannelLine {
     pub waiting: i64,
     /// The rest.
     #[serde(flatten)]
-    pub line: Line,
+    pub line: ChannelState,
 }
 
 /// What is to become of a channel's row and its first message.
 #[derive(Clone, Debug)]
 pub struct Worked {
     /// The row.
-    pub line: Line,
+    pub line: ChannelState,
     /// The message, where something became of it.
     pub first: Option<First>,
 }

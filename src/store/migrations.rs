@@ -19,12 +19,10 @@ macro_rules! migrations {
 }
 
 /// What makes PostgreSQL's tables, or brings them up to date.
-pub(super) static POSTGRES: LazyLock<Migrator> =
-    migrations!("postgres": "0001_counting.sql", "0002_consistency.sql", "0003_alarms.sql", "0004_domains.sql");
+pub(super) static POSTGRES: LazyLock<Migrator> = migrations!("postgres": "0001_planning.sql", "0002_counting.sql", "0003_consistency.sql", "0004_audit.sql", "0005_alarms.sql");
 
 /// What makes SQLite's.
-pub(super) static SQLITE: LazyLock<Migrator> =
-    migrations!("sqlite": "0001_counting.sql", "0002_consistency.sql", "0003_alarms.sql", "0004_domains.sql");
+pub(super) static SQLITE: LazyLock<Migrator> = migrations!("sqlite": "0001_planning.sql", "0002_counting.sql", "0003_consistency.sql", "0004_audit.sql", "0005_alarms.sql");
 
 /// A migration by its file: `<version>_<description>.sql`. One that begins with
 /// `-- no-transaction` runs without one, as sqlx's own readers have it.
@@ -77,7 +75,7 @@ mod tests {
             migrator.iter().map(|migration| (migration.version, migration.description.to_string())).collect()
         };
         assert_eq!(names(&POSTGRES), names(&SQLITE));
-        let expected = [(1, "counting"), (2, "consistency"), (3, "alarms"), (4, "domains")];
+        let expected = [(1, "planning"), (2, "counting"), (3, "consistency"), (4, "audit"), (5, "alarms")];
         assert_eq!(names(&POSTGRES), expected.map(|(version, name)| (version, name.to_owned())));
     }
 }

@@ -188,7 +188,7 @@ pub struct UpdateQuery {
     /// Only recorded before this time.
     pub to: Option<Timestamp>,
     /// Only older than this place.
-    pub before: Option<Place>,
+    pub before: Option<LogCursor>,
     /// At most so many.
     pub limit: i64,
 }
@@ -196,7 +196,7 @@ pub struct UpdateQuery {
 /// The place of an update in its work order's list: by `seq` (refused: `at_seq`); at
 /// one `seq` the refused ones come after the counted one, by `recorded_at`, then request id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct LogCursor {
     /// `seq`, or `at_seq` when refused.
     pub seq: Seq,
     /// For a refused update: when, and under which id; `None` for a counted one.

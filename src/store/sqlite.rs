@@ -36,7 +36,7 @@ use self::folder::OpenError;
 use super::connections::{Connections, Lent};
 use super::repeats::Repeats;
 use super::{
-    BarcodeQuery, Batch, Edited, Place, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
+    BarcodeQuery, Batch, Edited, LogCursor, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
     rows,
 };
 use crate::domain::decide::{Claim, ClaimKey, Facts};
@@ -542,16 +542,16 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn older_than(place: Option<&Place>) -> Self {
+    fn older_than(place: Option<&LogCursor>) -> Self {
         match place {
             None => {
                 Self { counted_below: i64::MAX, refused_below: (Seq(i64::MAX), AFTER_ALL_TIMES.into(), String::new()) }
             }
             // What is refused at a seq is newer than what was counted there.
-            Some(Place { seq, refused: None }) => {
+            Some(LogCursor { seq, refused: None }) => {
                 Self { counted_below: seq.0, refused_below: (*seq, String::new(), String::new()) }
             }
-            Some(Place { seq, refused: Some((recorded_at, request_id)) }) => Self {
+            Some(LogCursor { seq, refused: Some((recorded_at, request_id)) }) => Self {
                 counted_below: seq.0.saturating_add(1),
                 refused_below: (*seq, recorded_at.to_string(), request_id.to_string()),
             },

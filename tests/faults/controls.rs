@@ -201,7 +201,7 @@ impl Bend for Unprotected {
             let now = inner.load(&Wanted { work_orders: numbers, ..Wanted::default() }).await?;
             for change in &mut batch.changes {
                 change.loaded = now.work_orders[&change.row.work_order].stamp;
-                change.tenure = None;
+                change.authority = None;
             }
         }
         inner.write(&batch).await

@@ -8,7 +8,7 @@ use std::time::Instant;
 use scanfence::domain::ids::{RequestId, WorkOrderNumber};
 use scanfence::domain::request::Counter;
 use scanfence::domain::update::{Outcome, Update};
-use scanfence::store::{Place, Store, StoreError, UpdateQuery};
+use scanfence::store::{LogCursor, Store, StoreError, UpdateQuery};
 
 use super::SOON;
 
@@ -78,7 +78,7 @@ pub async fn assert_audit(store: &Arc<dyn Store>, number: &WorkOrderNumber, ackn
 pub async fn log_of(store: &Arc<dyn Store>, number: &WorkOrderNumber) -> Vec<Update> {
     let mut log: Vec<Update> = Vec::new();
     loop {
-        let before = log.last().map(|update| Place {
+        let before = log.last().map(|update| LogCursor {
             seq: update.seq.or(update.at_seq).expect("an update has a place"),
             refused: update.at_seq.map(|_| (update.recorded_at, update.request_id.clone())),
         });

@@ -11,7 +11,9 @@ use scanfence::domain::request::{Ask, Change, Counter, Request};
 use scanfence::domain::time::Timestamp;
 use scanfence::domain::update::{Outcome, RefusalCode, Update};
 use scanfence::domain::work_order::{BarcodePolicy, Edit, EditRefusal, Hold, Plan, Precondition, Status};
-use scanfence::store::{BarcodeQuery, Batch, Place, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery};
+use scanfence::store::{
+    BarcodeQuery, Batch, LogCursor, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery,
+};
 
 use super::shop::*;
 
@@ -598,7 +600,7 @@ pub async fn values_at_their_limits_come_back_as_they_went_in(store: Shared) {
 // Lists
 
 /// Fills a work order's log with counted and refused updates, several refused ones at one
-/// seq and one time, and gives it oldest first, in the order of [`Place`].
+/// seq and one time, and gives it oldest first, in the order of [`LogCursor`].
 async fn mixed_log(store: &dyn Store, number: &WorkOrderNumber) -> Vec<Update> {
     let output = |request: Request| Request { counter: Counter::Output, ..request };
     put(store, number, plan()).await;
@@ -615,10 +617,12 @@ async fn mixed_log(store: &dyn Store, number: &WorkOrderNumber) -> Vec<Update> {
     all
 }
 
-fn place(update: &Update) -> Place {
+fn place(update: &Update) -> LogCursor {
     match update.seq {
-        Some(seq) => Place { seq, refused: None },
-        None => Place { seq: update.at_seq.unwrap(), refused: Some((update.recorded_at, update.request_id.clone())) },
+        Some(seq) => LogCursor { seq, refused: None },
+        None => {
+            LogCursor { seq: update.at_seq.unwrap(), refused: Some((update.recorded_at, update.request_id.clone())) }
+        }
     }
 }
 

@@ -138,10 +138,10 @@ pub fn under(work_order: &WorkOrderNumber, fence: i64, name: &str) -> Tenures {
 }
 
 /// Decides at a time and gives every change its fresh stamp.
-pub fn decided_at(now: Timestamp, facts: Facts, requests: &[Request], tenures: &Tenures) -> (Decision, Batch) {
+pub fn decided_at(now: Timestamp, facts: Facts, requests: &[Request], authorities: &Tenures) -> (Decision, Batch) {
     let principal = Principal::named("line-3");
     let arrivals: Vec<Arrival> = requests.iter().map(|request| Arrival { request, principal: &principal }).collect();
-    let decision = decide(facts, &arrivals, tenures, now);
+    let decision = decide(facts, &arrivals, authorities, now);
     let mut changes = decision.changes.clone();
     for change in &mut changes {
         change.row.stamp = fresh().stamp;
@@ -155,9 +155,9 @@ pub async fn prepared(store: &dyn Store, requests: &[Request]) -> Batch {
 }
 
 /// Loads and decides.
-pub async fn prepared_under(store: &dyn Store, requests: &[Request], tenures: &Tenures) -> Batch {
+pub async fn prepared_under(store: &dyn Store, requests: &[Request], authorities: &Tenures) -> Batch {
     let facts = store.load(&wanted(requests)).await.unwrap();
-    decided_at(time(0), facts, requests, tenures).1
+    decided_at(time(0), facts, requests, authorities).1
 }
 
 /// Loads, decides and writes at a time; all must pass.

@@ -42,9 +42,9 @@ const ONLY_IN: [(&str, &[&str]); 14] = [
 /// Crates that only these files may name: they send data out of the plant. The demo
 /// sends to its own service only.
 const ONLY_BY: [(&str, &[&str]); 3] = [
-    ("reqwest", &["src/monitor/robots/web.rs", "src/demo/service.rs"]),
-    ("lettre", &["src/monitor/robots/mail.rs"]),
-    ("standardwebhooks", &["src/monitor/robots/payload.rs"]),
+    ("reqwest", &["src/alarms/senders/web.rs", "src/demo/service.rs"]),
+    ("lettre", &["src/alarms/senders/mail.rs"]),
+    ("standardwebhooks", &["src/alarms/senders/payload.rs"]),
 ];
 
 #[test]

@@ -23,7 +23,7 @@ use self::no_drift::NoDrift;
 use self::shop::Shop;
 use super::access::{Access, Peer};
 use super::{Http, Limits, Parts, router};
-use crate::monitor::alarms::Channels;
+use crate::alarms::Channels;
 use crate::monitor::{self, Monitor};
 use crate::schedule::Schedule;
 use crate::telemetry::Metrics;

@@ -14,9 +14,9 @@ use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
 use crate::domain::update::Update;
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
-use crate::lease::{Ask, Health, Held, Lease, Standing, Unreachable, View};
+use crate::lease::{Ask, Health, Held, Lease, LeaseState, Unreachable, View};
 use crate::store::{
-    BarcodeQuery, Batch, Edited, Place, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
+    BarcodeQuery, Batch, Edited, LogCursor, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
 };
 
 pub(super) struct Shop {
@@ -256,7 +256,10 @@ impl Store for Shop {
                 && query.barcode.as_ref().is_none_or(|barcode| update.barcode_canonical.as_ref() == Some(barcode))
                 && query.from.is_none_or(|from| update.recorded_at >= from)
                 && query.to.is_none_or(|to| update.recorded_at < to)
-                && query.before.as_ref().is_none_or(|Place { seq, refused }| place(update) < (*seq, refused.clone()))
+                && query
+                    .before
+                    .as_ref()
+                    .is_none_or(|LogCursor { seq, refused }| place(update) < (*seq, refused.clone()))
         };
         self.read(|state| page(state.log.iter().filter(wanted), query.limit, place))
     }
@@ -311,7 +314,7 @@ impl Lease for Shop {
         &self.owner
     }
 
-    async fn ensure(&self, _: &[Ask]) -> Vec<Standing> {
+    async fn ensure(&self, _: &[Ask]) -> Vec<LeaseState> {
         unreachable!("HTTP asks for no lease")
     }
 

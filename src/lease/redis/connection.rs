@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::place::Place;
+use super::endpoint::Endpoint;
 use crate::domain::ids::WorkOrderNumber;
 
 /// A call takes no longer, connecting and one retry included: above the worst of a healthy
@@ -31,7 +31,7 @@ const CHUNK: usize = 250;
 
 /// A way to Redis that mends itself.
 pub struct Wire {
-    place: Place,
+    place: Endpoint,
     link: Mutex<Link>,
 }
 
@@ -86,7 +86,7 @@ pub struct Outcome {
 impl Wire {
     /// A way to this place; connects at the first call.
     #[must_use]
-    pub fn new(place: Place) -> Self {
+    pub fn new(place: Endpoint) -> Self {
         Self { place, link: Mutex::default() }
     }
 
@@ -95,7 +95,7 @@ impl Wire {
     /// connection has left undone is tried once more on a new one.
     pub async fn run(&self, script: &Script, shared: &[String], parts: &[Part]) -> Outcome {
         let deadline = Instant::now() + CALL_LIMIT;
-        let size = if let Place::Cluster(..) = self.place { 1 } else { CHUNK };
+        let size = if let Endpoint::Cluster(..) = self.place { 1 } else { CHUNK };
         let mut outcome = Outcome { answers: vec![None; parts.len()], failure: None };
         let mut undone: Vec<usize> = (0..parts.len()).step_by(size).collect();
         for _try in 0..2 {
@@ -147,11 +147,11 @@ impl Wire {
     /// need not lie on all of them.
     pub async fn probe(&self, script: &Script, shared: &[String], parts: &[Part]) -> Result<(), Arc<Failure>> {
         let parts = match self.place {
-            Place::Cluster(..) => {
+            Endpoint::Cluster(..) => {
                 self.ping().await?;
                 parts
             }
-            Place::Single(_) | Place::Sentinel(_) => &parts[..parts.len().min(1)],
+            Endpoint::Single(_) | Endpoint::Sentinel(_) => &parts[..parts.len().min(1)],
         };
         self.run(script, shared, parts).await.failure.map_or(Ok(()), Err)
     }
@@ -173,12 +173,12 @@ impl Wire {
     pub async fn subscribe(&self, channel: &str) -> Result<PubSub, Failure> {
         timeout(CONNECT_LIMIT, async {
             let mut pubsub = match &self.place {
-                Place::Single(client) => client.get_async_pubsub().await?,
-                Place::Sentinel(client) => {
+                Endpoint::Single(client) => client.get_async_pubsub().await?,
+                Endpoint::Sentinel(client) => {
                     let client = client.lock().await.async_get_client().await?;
                     client.get_async_pubsub().await?
                 }
-                Place::Cluster(_, nodes) => {
+                Endpoint::Cluster(_, nodes) => {
                     let mut heard = Err((ErrorKind::Io, "no node").into());
                     for node in nodes {
                         heard = timeout(CONNECT_LIMIT / 4, node.get_async_pubsub())
@@ -245,16 +245,16 @@ impl Connection {
     }
 }
 
-fn connect(place: &Place) -> Connecting {
+fn connect(place: &Endpoint) -> Connecting {
     let config =
         AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_LIMIT)).set_response_timeout(Some(CALL_LIMIT));
     let connecting: BoxFuture<'static, RedisResult<Connection>> = match place {
-        Place::Single(client) => {
+        Endpoint::Single(client) => {
             let client = client.clone();
             async move { client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Node) }
                 .boxed()
         }
-        Place::Sentinel(client) => {
+        Endpoint::Sentinel(client) => {
             let client = Arc::clone(client);
             async move {
                 let client = client.lock().await.async_get_client().await?;
@@ -262,7 +262,7 @@ fn connect(place: &Place) -> Connecting {
             }
             .boxed()
         }
-        Place::Cluster(client, _) => {
+        Endpoint::Cluster(client, _) => {
             let client = client.clone();
             async move { client.get_async_connection().await.map(Connection::Cluster) }.boxed()
         }

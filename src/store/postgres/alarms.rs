@@ -16,7 +16,7 @@ use super::super::alarms::{
 use super::super::rows;
 use super::{LEND_LIMIT, PostgresStore, bounded, execute, judge, run, transaction_over};
 use crate::domain::alarm::Alarm;
-use crate::domain::outbox::{Line, Message};
+use crate::domain::outbox::{ChannelState, Message};
 use crate::domain::time::SKEW;
 
 #[async_trait]
@@ -59,7 +59,7 @@ impl AlarmStore for PostgresStore {
     async fn work(
         &self,
         channel: &str,
-        decide: &mut (dyn FnMut(Line, Option<Message>) -> Option<Worked> + Send),
+        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
     ) -> Result<(), StoreError> {
         let mut lent = self.others.lend(LEND_LIMIT).await?;
         let worked = bounded(work_on(lent.get(), channel, decide)).await;
@@ -172,11 +172,11 @@ async fn all(
 async fn work_on(
     connection: &mut PgConnection,
     channel: &str,
-    decide: &mut (dyn FnMut(Line, Option<Message>) -> Option<Worked> + Send),
+    decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
 ) -> Result<(), StoreError> {
     execute(connection, "begin").await?;
     let line = "select row_to_json(c)::text from alarm_channels c where c.channel = $1 for update";
-    let line: Option<Line> = one(connection, line, channel).await?;
+    let line: Option<ChannelState> = one(connection, line, channel).await?;
     let first = "select row_to_json(m)::text from alarm_messages m where m.channel = $1 and m.settled_at is null
                  order by m.position limit 1";
     let message: Option<Message> = one(connection, first, channel).await?;

@@ -6,7 +6,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 
 use super::super::rows::ClaimChange;
-use super::super::{Batch, Place};
+use super::super::{Batch, LogCursor};
 use crate::domain::ids::{Owner, Quantity, RequestId};
 use crate::domain::update::Update;
 
@@ -40,7 +40,7 @@ pub(super) fn bind_work_orders<'q>(write: Write<'q>, batch: &'q Batch) -> Write<
         batch.changes,
         full | change | change.row.work_order.as_str(),
         full | change | change.loaded.0,
-        sparse | change | change.tenure.as_ref().map(|(fence, _)| fence.0),
+        sparse | change | change.authority.as_ref().map(|(fence, _)| fence.0),
         sparse | change | change.row.fence_owner.as_ref().map(Owner::as_str),
         full | change | change.row.status.word(),
         full | change | change.row.input_quantity.get(),
@@ -125,21 +125,21 @@ pub(super) fn bind_unclaimed<'q>(write: Write<'q>, batch: &'q Batch) -> Write<'q
     )
 }
 
-/// A [`Place`] as the bounds that `updates.sql` takes.
+/// A [`LogCursor`] as the bounds that `updates.sql` takes.
 #[derive(Default)]
-pub(super) struct PlaceBounds {
+pub(super) struct CursorBounds {
     pub at_most: Option<i64>,
     pub below: Option<i64>,
     pub recorded_at: Option<DateTime<Utc>>,
     pub request_id: Option<String>,
 }
 
-impl PlaceBounds {
-    pub(super) fn of(before: Option<&Place>) -> Self {
+impl CursorBounds {
+    pub(super) fn of(before: Option<&LogCursor>) -> Self {
         match before {
             None => Self::default(),
-            Some(Place { seq, refused: None }) => Self { below: Some(seq.0), ..Self::default() },
-            Some(Place { seq, refused: Some((recorded_at, request_id)) }) => Self {
+            Some(LogCursor { seq, refused: None }) => Self { below: Some(seq.0), ..Self::default() },
+            Some(LogCursor { seq, refused: Some((recorded_at, request_id)) }) => Self {
                 at_most: Some(seq.0),
                 below: None,
                 recorded_at: Some(recorded_at.to_utc()),

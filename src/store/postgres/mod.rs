@@ -150,8 +150,8 @@ impl Store for PostgresStore {
     }
 
     async fn updates(&self, query: &UpdateQuery) -> Result<Vec<Update>, StoreError> {
-        let columns::PlaceBounds { at_most, below, recorded_at, request_id } =
-            columns::PlaceBounds::of(query.before.as_ref());
+        let columns::CursorBounds { at_most, below, recorded_at, request_id } =
+            columns::CursorBounds::of(query.before.as_ref());
         let page = sqlx::query_as(include_str!("updates.sql"))
             .bind(query.work_order.as_str().to_owned())
             .bind(at_most)

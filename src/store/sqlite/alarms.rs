@@ -15,7 +15,7 @@ use super::super::rows;
 use super::calls::{Arguments, fetch, list};
 use super::{Failure, LEND_LIMIT, SqliteStore, limited};
 use crate::domain::alarm::Alarm;
-use crate::domain::outbox::{Line, Message};
+use crate::domain::outbox::{ChannelState, Message};
 use crate::domain::time::SKEW;
 
 #[async_trait]
@@ -66,7 +66,7 @@ impl AlarmStore for SqliteStore {
     async fn work(
         &self,
         channel: &str,
-        decide: &mut (dyn FnMut(Line, Option<Message>) -> Option<Worked> + Send),
+        decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
     ) -> Result<(), StoreError> {
         limited(async {
             let mut lent = self.begin(LEND_LIMIT).await?;
@@ -121,9 +121,9 @@ async fn write_record(connection: &mut SqliteConnection, record: &Record) -> Res
 async fn work_on(
     connection: &mut SqliteConnection,
     channel: &str,
-    decide: &mut (dyn FnMut(Line, Option<Message>) -> Option<Worked> + Send),
+    decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<Worked> + Send),
 ) -> Result<(), Failure> {
-    let line: Option<Line> = one(connection, LINE, channel).await?;
+    let line: Option<ChannelState> = one(connection, LINE, channel).await?;
     let message: Option<Message> = one(connection, FIRST_MESSAGE, channel).await?;
     let position = message.as_ref().map(|message| message.position);
     let Some(Worked { line, first }) = line.and_then(|line| decide(line, message)) else {

@@ -352,8 +352,9 @@ mod tests {
     async fn no_statement_over_the_log_walks_a_table() {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory is there");
         for schema in [
-            include_str!("../../../migrations/sqlite/0001_counting.sql"),
-            include_str!("../../../migrations/sqlite/0002_consistency.sql"),
+            include_str!("../../../migrations/sqlite/0001_planning.sql"),
+            include_str!("../../../migrations/sqlite/0002_counting.sql"),
+            include_str!("../../../migrations/sqlite/0003_consistency.sql"),
         ] {
             connection.execute(schema).await.expect("the schema is sound");
         }

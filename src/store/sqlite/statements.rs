@@ -267,7 +267,10 @@ mod tests {
     /// schema alone, so it stays the same however large the tables grow.
     async fn plan_of(statement: &'static str) -> Vec<String> {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory is there");
-        let schema = include_str!("../../../migrations/sqlite/0001_counting.sql");
+        let schema = concat!(
+            include_str!("../../../migrations/sqlite/0001_planning.sql"),
+            include_str!("../../../migrations/sqlite/0002_counting.sql")
+        );
         connection.execute(schema).await.expect("the schema is sound");
         let explain = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
         let steps: Vec<(i64, i64, i64, String)> =

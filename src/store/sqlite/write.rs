@@ -108,8 +108,8 @@ fn claims<'a>(
 /// `fence` and `fence_owner` are the row's own, which its fence allows as long as its stamp is
 /// the loaded one.
 fn bind_work_order(bound: &mut Arguments, change: &&WorkOrderChange) {
-    let WorkOrderChange { loaded, tenure, row, .. } = change;
-    let (fence, fence_owner) = match tenure {
+    let WorkOrderChange { loaded, authority, row, .. } = change;
+    let (fence, fence_owner) = match authority {
         Some((fence, owner)) => (*fence, Some(owner)),
         None => (row.fence, row.fence_owner.as_ref()),
     };

@@ -10,9 +10,9 @@ passed as (
     from wanted
     where w.work_order = wanted.work_order
       and w.stamp = wanted.loaded
-      and (wanted.tenure_fence is null
-           or w.fence < wanted.tenure_fence
-           or (w.fence = wanted.tenure_fence and (w.fence_owner is null or w.fence_owner = wanted.fence_owner)))
+      and (wanted.authority_fence is null
+           or w.fence < wanted.authority_fence
+           or (w.fence = wanted.authority_fence and (w.fence_owner is null or w.fence_owner = wanted.fence_owner)))
     returning w.work_order
 ), gate as materialized (
     select count(*) as passed from passed

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::wording;
-use crate::domain::outbox::{Line, Message, Outcome};
+use crate::alarms::senders::{Refused, Sender, Taken};
+use crate::domain::outbox::{ChannelState, Message, Outcome};
 use crate::domain::time::Timestamp;
-use crate::monitor::robots::{Refused, Robot, Taken};
 use crate::store::StoreError;
 use crate::store::alarms::{AlarmStore, First, Worked};
 use crate::telemetry::Metrics;
@@ -20,9 +20,9 @@ const TELL_PAUSE: Duration = Duration::from_millis(500);
 
 /// The courier of one channel.
 #[derive(Clone)]
-pub struct Courier {
+pub struct Dispatch {
     store: Arc<dyn AlarmStore>,
-    robot: Arc<Robot>,
+    sender: Arc<Sender>,
     holder: Arc<str>,
     metrics: Arc<Metrics>,
 }
@@ -38,23 +38,23 @@ pub enum Stepped {
     Failed,
 }
 
-impl Courier {
-    /// The courier of a robot; `holder` is this process.
+impl Dispatch {
+    /// The courier of a sender; `holder` is this process.
     #[must_use]
-    pub fn new(store: Arc<dyn AlarmStore>, robot: Arc<Robot>, holder: &str, metrics: Arc<Metrics>) -> Self {
-        Self { store, robot, holder: holder.into(), metrics }
+    pub fn new(store: Arc<dyn AlarmStore>, sender: Arc<Sender>, holder: &str, metrics: Arc<Metrics>) -> Self {
+        Self { store, sender, holder: holder.into(), metrics }
     }
 
     /// The name of its channel.
     #[must_use]
     pub fn channel(&self) -> &str {
-        &self.robot.channel().name
+        &self.sender.channel().name
     }
 
     /// Whether the next message may be sent now, as far as this line shows.
     #[must_use]
-    pub fn may_send(&self, line: &Line, now: Timestamp) -> bool {
-        line.claim(&self.holder, self.robot.pace(), now).is_some()
+    pub fn may_send(&self, line: &ChannelState, now: Timestamp) -> bool {
+        line.claim(&self.holder, self.sender.pace(), now).is_some()
     }
 
     /// Claims the first message that waits, brings it there, and notes what became of it.
@@ -63,8 +63,8 @@ impl Courier {
     /// Where the outbox can't be used. What was claimed is sent again once that has run out.
     pub async fn step(&self, now: Timestamp) -> Result<Stepped, StoreError> {
         let Some(message) = self.claim(now).await? else { return Ok(Stepped::Nothing) };
-        let letter = wording::letter(&message.notice, &message.message_id, self.robot.channel().language);
-        let sent = self.robot.send(&letter, now).await;
+        let letter = wording::letter(&message.notice, &message.message_id, self.sender.channel().language);
+        let sent = self.sender.send(&letter, now).await;
         self.tell(&message, &sent, super::now().max(now)).await?;
         let channel = self.channel();
         Ok(match sent {
@@ -83,9 +83,9 @@ impl Courier {
 
     async fn claim(&self, now: Timestamp) -> Result<Option<Message>, StoreError> {
         let mut claimed = None;
-        let mut decide = |line: Line, message: Option<Message>| {
+        let mut decide = |line: ChannelState, message: Option<Message>| {
             let message = message?;
-            let line = line.claim(&self.holder, self.robot.pace(), now)?;
+            let line = line.claim(&self.holder, self.sender.pace(), now)?;
             claimed = Some(message);
             Some(Worked { line, first: None })
         };
@@ -96,7 +96,7 @@ impl Courier {
     /// Notes what became of a message, unless another process has taken over meanwhile.
     async fn tell(&self, message: &Message, sent: &Result<Taken, Refused>, now: Timestamp) -> Result<(), StoreError> {
         let chance = rand::random::<f64>();
-        let mut decide = |line: Line, first: Option<Message>| {
+        let mut decide = |line: ChannelState, first: Option<Message>| {
             let first = first?;
             if first.message_id != message.message_id || !line.is_claimed_by(&self.holder) {
                 return None;

@@ -194,12 +194,12 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     lost_under: Option<Fence>,
     busy_since: Option<Instant>,
-    place: Place,
+    place: QueueState,
 }
 
 /// Where a queue stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum QueueState {
     /// Nowhere: new, or parked.
     #[default]
     Aside,
@@ -232,10 +232,10 @@ impl State {
     /// Puts a work order that has something to do at the end of a lane's turn.
     fn enrol(&mut self, number: &WorkOrderNumber, lane: Lane) {
         let Some(queue) = self.queues.get_mut(number) else { return };
-        if queue.place != Place::Aside || queue.waiting.is_empty() {
+        if queue.place != QueueState::Aside || queue.waiting.is_empty() {
             return;
         }
-        queue.place = Place::Enrolled(lane);
+        queue.place = QueueState::Enrolled(lane);
         let waiting = queue.waiting.len();
         let ring = self.ring(lane);
         ring.turn.push_back(number.clone());
@@ -299,12 +299,12 @@ impl Mailbox {
             queue.waiting.push_back(waiting);
             let place = queue.place;
             match place {
-                Place::Enrolled(lane) => state.ring(lane).ready += 1,
-                Place::Aside if !state.parked.contains_key(&number) => {
+                QueueState::Enrolled(lane) => state.ring(lane).ready += 1,
+                QueueState::Aside if !state.parked.contains_key(&number) => {
                     let lane = state.lane_of(&number, now);
                     state.enrol(&number, lane);
                 }
-                Place::Aside | Place::Out(..) => {}
+                QueueState::Aside | QueueState::Out(..) => {}
             }
         }
         self.call_lanes(&state);
@@ -406,7 +406,7 @@ impl Mailbox {
                 queues.remove(&number);
                 continue;
             }
-            queue.place = Place::Out(lane, got.len());
+            queue.place = QueueState::Out(lane, got.len());
             ring.under_way += got.len();
             taken.push(Work {
                 number,
@@ -452,7 +452,7 @@ impl Mailbox {
         }
         let mut state = self.state();
         let queue = state.queues.get_mut(number).expect("a work order in the hands of a lane has a queue");
-        let Place::Out(from, taken) = std::mem::take(&mut queue.place) else {
+        let QueueState::Out(from, taken) = std::mem::take(&mut queue.place) else {
             unreachable!("a work order in the hands of a lane is out")
         };
         mark(queue);
@@ -520,7 +520,7 @@ impl Mailbox {
             for queue in state.queues.values_mut() {
                 left.extend(queue.waiting.drain(..));
             }
-            state.queues.retain(|_, queue| matches!(queue.place, Place::Out(..)));
+            state.queues.retain(|_, queue| matches!(queue.place, QueueState::Out(..)));
             for lane in [Lane::Leased, Lane::RowLocked] {
                 let ring = state.ring(lane);
                 ring.turn.clear();

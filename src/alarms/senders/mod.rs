@@ -1,11 +1,11 @@
-//! The robots that bring alarms to people: one per channel of the configuration.
+//! The senders that bring alarms to people: one per channel of the configuration.
 //!
-//! In reading order: [`Robot`]; `payload`, what each kind is sent and what its answer
+//! In reading order: [`Sender`]; `payload`, what each kind is sent and what its answer
 //! means; `web` and `mail`, how it gets there; [`reach`], where it may go.
 
+pub mod address_policy;
 mod mail;
 mod payload;
-pub mod reach;
 mod web;
 
 use std::time::Duration;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use self::address_policy::{AddressPolicy, Lookup};
 use self::mail::Mail;
-use self::reach::{Lookup, Reach};
 use self::web::Web;
 use crate::domain::channel::{Address, Channel, Language, Receiver, Secret};
 use crate::domain::outbox::Pace;
@@ -28,7 +28,7 @@ const MOST_SAID: usize = 200;
 const SHORTEST_SECRET: usize = 6;
 
 /// Brings messages to the receiver of one channel.
-pub struct Robot {
+pub struct Sender {
     channel: Channel,
     way: Way,
     /// What must not appear in anything that is shown.
@@ -68,7 +68,7 @@ pub struct Refused {
     pub pause: Option<Duration>,
 }
 
-/// Why a channel has no robot.
+/// Why a channel has no sender.
 #[derive(Debug, thiserror::Error)]
 #[error("alarm channel {name:?}: {problem}")]
 pub struct BadAddress {
@@ -95,13 +95,13 @@ impl Refused {
     }
 }
 
-impl Robot {
-    /// The robot of a channel; `lookup` finds the addresses of its host.
+impl Sender {
+    /// The sender of a channel; `lookup` finds the addresses of its host.
     ///
     /// # Errors
     /// Where a mail address is none.
     pub fn new(channel: Channel, lookup: Lookup) -> Result<Self, BadAddress> {
-        let reach = Reach::new(channel.allow_private, lookup);
+        let reach = AddressPolicy::new(channel.allow_private, lookup);
         let bad = |problem| BadAddress { name: channel.name.clone(), problem };
         let way = match &channel.receiver {
             Receiver::DingTalk { .. } | Receiver::Feishu { .. } | Receiver::WeCom { .. } | Receiver::Webhook { .. } => {
@@ -121,7 +121,7 @@ impl Robot {
     }
 
     /// How fast its receiver takes messages: below what each allows, so that other senders
-    /// to the same robot have room.
+    /// to the same sender have room.
     #[must_use]
     pub fn pace(&self) -> Pace {
         let (every, burst) = match &self.channel.receiver {
@@ -162,7 +162,7 @@ impl Robot {
             (Way::Web(web), Receiver::Webhook { url, secret }) => {
                 payload::webhooks_verdict(&web.post(payload::webhook(url, secret, letter, now)?).await?)
             }
-            (Way::Web(_), Receiver::Mail { .. }) => unreachable!("mail goes by mail: see Robot::new"),
+            (Way::Web(_), Receiver::Mail { .. }) => unreachable!("mail goes by mail: see Sender::new"),
         }
     }
 

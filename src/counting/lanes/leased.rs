@@ -10,17 +10,17 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::yield_now;
 
-use super::Unsettled;
-use super::batch::{self, Decided, Unseen, Wish};
-use super::lanes::{Office, Troubles, numbers, requests};
-use super::mailbox::{Lane, Next, Work};
-use super::memory::{Generation, Memory, MemoryGuard, SharedMemory};
+use super::super::Unsettled;
+use super::super::batch::{self, Decided, LoadRequest, Unverified};
+use super::super::memory::{Generation, Memory, MemoryGuard, SharedMemory};
+use super::super::queue::{Lane, Next, Work};
+use super::{FailureStreak, LaneContext, numbers, requests};
 use crate::domain::decide::{ClaimKey, Facts};
 use crate::domain::ids::{Fence, Owner, RequestId, WorkOrderNumber};
 use crate::domain::request::Ask as Asked;
 use crate::domain::update::Update;
 use crate::domain::work_order::{BarcodePolicy, WorkOrder};
-use crate::lease::{Ask, Health, Held, Standing};
+use crate::lease::{Ask, Health, Held, LeaseState};
 use crate::store::{StoreError, Written};
 
 /// How long a work order stays with the row-locked lane after a write that came too late.
@@ -35,20 +35,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the leased lanes have in common.
 #[derive(Clone, Default)]
-pub(super) struct Shared {
+pub(in crate::counting) struct Shared {
     memory: SharedMemory,
-    turn: Arc<Turn>,
+    turn: Arc<WriteTurn>,
 }
 
 /// Whose turn it is to write. One write at a time: two at once make two small batches of one
 /// large, and every statement has its price.
 #[derive(Default)]
-struct Turn {
+struct WriteTurn {
     writing: Mutex<()>,
     waiting: AtomicUsize,
 }
 
-impl Turn {
+impl WriteTurn {
     async fn take(&self) -> MutexGuard<'_, ()> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let turn = self.writing.lock().await;
@@ -66,11 +66,11 @@ impl Turn {
     }
 }
 
-pub(super) struct LeasedLane {
-    office: Office,
+pub(in crate::counting) struct LeasedLane {
+    context: LaneContext,
     memory: SharedMemory,
-    turn: Arc<Turn>,
-    troubles: Troubles,
+    turn: Arc<WriteTurn>,
+    troubles: FailureStreak,
     owner: Owner,
 }
 
@@ -80,7 +80,7 @@ type Tenures = HashMap<WorkOrderNumber, Held>;
 /// What a batch is decided on.
 struct Known {
     facts: Facts,
-    unseen: Unseen,
+    unseen: Unverified,
     generation: Generation,
 }
 
@@ -117,7 +117,7 @@ impl Known {
 /// A batch that is decided and not yet written.
 struct Draft {
     work: Vec<Work>,
-    tenures: Tenures,
+    authorities: Tenures,
     decided: Decided,
     originals: HashMap<RequestId, Arc<Update>>,
     generation: Generation,
@@ -127,20 +127,20 @@ impl Draft {
     /// Adds other work orders, decided apart.
     fn extend(&mut self, other: Self) {
         self.work.extend(other.work);
-        self.tenures.extend(other.tenures);
+        self.authorities.extend(other.authorities);
         self.decided.extend(other.decided);
         self.originals.extend(other.originals);
     }
 }
 
 impl LeasedLane {
-    pub(super) fn new(office: Office, Shared { memory, turn }: Shared) -> Self {
-        let owner = office.lease.owner().clone();
-        Self { office, memory, turn, troubles: Troubles::default(), owner }
+    pub(in crate::counting) fn new(context: LaneContext, Shared { memory, turn }: Shared) -> Self {
+        let owner = context.lease.owner().clone();
+        Self { context, memory, turn, troubles: FailureStreak::default(), owner }
     }
 
-    pub(super) async fn run(mut self) {
-        while let Some(work) = self.office.mailbox.take(Lane::Leased).await {
+    pub(in crate::counting) async fn run(mut self) {
+        while let Some(work) = self.context.mailbox.take(Lane::Leased).await {
             self.step(work).await;
         }
     }
@@ -155,72 +155,72 @@ impl LeasedLane {
             return;
         }
         let written = self.write(&mut draft).await;
-        let Draft { work, tenures, decided, originals, generation } = draft;
+        let Draft { work, authorities, decided, originals, generation } = draft;
         let written = match written {
             Some(Ok(written)) => written,
             Some(Err(error)) => return self.after(&error, work).await,
             None => {
-                self.office.lease.settle(&numbers(&work)).await;
-                return work.into_iter().for_each(|work| self.office.mailbox.put_back(work, Next::Leased));
+                self.context.lease.settle(&numbers(&work)).await;
+                return work.into_iter().for_each(|work| self.context.mailbox.put_back(work, Next::Leased));
             }
         };
         self.troubles.over();
-        self.learn(&decided, &written, &tenures, generation);
+        self.learn(&decided, &written, &authorities, generation);
 
         let all = numbers(&work);
         let found_out = decided.blocked_by(&written);
         let settled = batch::settle(work, decided, &written.passed);
-        let mut left = self.office.answer(settled, originals);
+        let mut left = self.context.answer(settled, originals);
         for work in left.iter_mut().filter(|work| !found_out.contains(&work.number)) {
             self.memory.open().forget(&work.number);
-            work.lost_under = tenures.get(&work.number).map(|held| held.fence);
+            work.lost_under = authorities.get(&work.number).map(|held| held.fence);
         }
         // Before they are in another lane's hands, whose leases these would be.
-        let mut given_up = self.office.lease.settle(&all);
-        self.office.hand_back(&all, left, |work| match found_out.contains(&work.number) {
+        let mut given_up = self.context.lease.settle(&all);
+        self.context.hand_back(&all, left, |work| match found_out.contains(&work.number) {
             // It held a repeat or a counted barcode, which memory knows now.
             true => Next::Leased,
             false => Next::RowLocked { stay: AFTER_OVERTAKEN },
         });
         if (&mut given_up).now_or_never().is_none() {
-            self.office.mailbox.call();
+            self.context.mailbox.call();
             given_up.await;
         }
     }
 
     /// Decides a batch: under leases, on what memory and the store know.
     async fn draft(&mut self, work: Vec<Work>) -> Result<Draft, (StoreError, Vec<Work>)> {
-        let work = self.office.without_quarantined(work);
-        let mut tenures = Tenures::new();
-        let work = self.lease(work, &Facts::default(), &mut tenures).await;
-        let mut known = self.recall(&work, &tenures);
+        let work = self.context.without_quarantined(work);
+        let mut authorities = Tenures::new();
+        let work = self.lease(work, &Facts::default(), &mut authorities).await;
+        let mut known = self.recall(&work, &authorities);
         if let Err(error) = self.load(&mut known, &work).await {
             return Err((error, work));
         }
-        let work = self.lease_above(work, &known.facts, &mut tenures).await;
-        Ok(self.decide(work, tenures, known))
+        let work = self.lease_above(work, &known.facts, &mut authorities).await;
+        Ok(self.decide(work, authorities, known))
     }
 
     /// Adds what has come since, as far as it can be decided from memory alone: a batch that
     /// waited for its turn is to be no smaller than one that begins now.
     fn top_up(&self, draft: &mut Draft) {
-        let more = self.office.mailbox.take_more(Lane::Leased, requests(&draft.work));
+        let more = self.context.mailbox.take_more(Lane::Leased, requests(&draft.work));
         if more.is_empty() {
             return;
         }
-        let more = self.office.without_quarantined(more);
+        let more = self.context.without_quarantined(more);
         let decided: HashSet<&RequestId> = draft.decided.request_ids().collect();
-        let (mut taken, mut rest, mut tenures) = (Vec::with_capacity(more.len()), Vec::new(), Tenures::new());
+        let (mut taken, mut rest, mut authorities) = (Vec::with_capacity(more.len()), Vec::new(), Tenures::new());
         let (mut memory, mut known) = self.open_memory();
         for work in more {
             // One statement can't have a request id twice.
             let again = work.waiting.iter().any(|waiting| decided.contains(&waiting.request.request_id));
             let held =
-                self.office.lease.held(&work.number).filter(|held| !again && is_at_hand(&mut memory, &work, held));
+                self.context.lease.held(&work.number).filter(|held| !again && is_at_hand(&mut memory, &work, held));
             match held {
                 Some(held) => {
                     known.recall(&mut memory, &work, Some(&held));
-                    tenures.insert(work.number.clone(), held);
+                    authorities.insert(work.number.clone(), held);
                     taken.push(work);
                 }
                 None => rest.push(work),
@@ -228,23 +228,24 @@ impl LeasedLane {
         }
         drop(memory);
         if !rest.is_empty() {
-            rest.into_iter().for_each(|work| self.office.mailbox.put_back(work, Next::Leased));
-            self.office.mailbox.call();
+            rest.into_iter().for_each(|work| self.context.mailbox.put_back(work, Next::Leased));
+            self.context.mailbox.call();
         }
-        draft.extend(self.decide(taken, tenures, known));
+        draft.extend(self.decide(taken, authorities, known));
     }
 
-    fn decide(&self, work: Vec<Work>, tenures: Tenures, known: Known) -> Draft {
+    fn decide(&self, work: Vec<Work>, authorities: Tenures, known: Known) -> Draft {
         let Known { facts, unseen, generation } = known;
-        let under = tenures.iter().map(|(number, held)| (number.clone(), (held.fence, self.owner.clone()))).collect();
+        let under =
+            authorities.iter().map(|(number, held)| (number.clone(), (held.fence, self.owner.clone()))).collect();
         let originals = batch::originals(&facts);
         let decided = batch::judge(facts, &work, &under, unseen);
-        Draft { work, tenures, decided, originals, generation }
+        Draft { work, authorities, decided, originals, generation }
     }
 
     /// The work whose lease is held; the rest goes its own way. A lease that `facts`
     /// show to be overtaken is asked for anew.
-    async fn lease(&mut self, work: Vec<Work>, facts: &Facts, tenures: &mut Tenures) -> Vec<Work> {
+    async fn lease(&mut self, work: Vec<Work>, facts: &Facts, authorities: &mut Tenures) -> Vec<Work> {
         let asks: Vec<Ask> = work
             .iter()
             .map(|work| Ask {
@@ -255,60 +256,60 @@ impl LeasedLane {
         let asked = Instant::now();
         let standings = match asks.is_empty() {
             true => Vec::new(),
-            false => self.office.lease.ensure(&asks).await,
+            false => self.context.lease.ensure(&asks).await,
         };
         let all = work.len();
         let mut leased = Vec::with_capacity(all);
         for (mut work, standing) in work.into_iter().zip(standings) {
             match standing {
-                Standing::Held(held) => {
-                    tenures.insert(work.number.clone(), held);
+                LeaseState::Held(held) => {
+                    authorities.insert(work.number.clone(), held);
                     work.busy_since = None;
                     leased.push(work);
                 }
-                Standing::Busy => {
+                LeaseState::Busy => {
                     let since = *work.busy_since.get_or_insert_with(Instant::now);
                     match since.elapsed() < PATIENCE {
-                        true => self.office.mailbox.put_back(work, Next::Parked { asked, pause: ASK_AGAIN }),
+                        true => self.context.mailbox.put_back(work, Next::Parked { asked, pause: ASK_AGAIN }),
                         false => self.send_to_row_lock(work, WITHOUT_LEASE),
                     }
                 }
-                Standing::RowLock => {
-                    if self.office.lease.health() != Health::RowsAlone {
-                        self.office.metrics.fallback.inc();
+                LeaseState::RowLock => {
+                    if self.context.lease.health() != Health::RowsAlone {
+                        self.context.metrics.fallback.inc();
                     }
                     self.send_to_row_lock(work, WITHOUT_LEASE);
                 }
-                Standing::Unavailable => self.office.leave_unsettled(work, Unsettled::LeaseUnavailable),
+                LeaseState::Unavailable => self.context.leave_unsettled(work, Unsettled::LeaseUnavailable),
             }
         }
         if leased.len() < all {
-            self.office.mailbox.call();
+            self.context.mailbox.call();
         }
         leased
     }
 
     /// Asks anew for the leases that the loaded rows show to be overtaken, with the row's
     /// fence as the floor: a wiped Redis grants numbers that the database has seen.
-    async fn lease_above(&mut self, work: Vec<Work>, facts: &Facts, tenures: &mut Tenures) -> Vec<Work> {
+    async fn lease_above(&mut self, work: Vec<Work>, facts: &Facts, authorities: &mut Tenures) -> Vec<Work> {
         let overtaken = |work: &Work| {
-            let (row, held) = (facts.work_orders.get(&work.number), tenures.get(&work.number));
+            let (row, held) = (facts.work_orders.get(&work.number), authorities.get(&work.number));
             row.zip(held).is_some_and(|(row, held)| {
                 row.fence > held.fence || row.fence == held.fence && row.fence_owner.as_ref() != Some(&self.owner)
             })
         };
         let (late, mut work): (Vec<_>, Vec<_>) = work.into_iter().partition(overtaken);
         if !late.is_empty() {
-            work.extend(self.lease(late, facts, tenures).await);
+            work.extend(self.lease(late, facts, authorities).await);
         }
         work
     }
 
     /// What memory knows about a batch, and what nobody has looked up.
-    fn recall(&self, work: &[Work], tenures: &Tenures) -> Known {
+    fn recall(&self, work: &[Work], authorities: &Tenures) -> Known {
         let (mut memory, mut known) = self.open_memory();
         for work in work {
-            known.recall(&mut memory, work, tenures.get(&work.number));
+            known.recall(&mut memory, work, authorities.get(&work.number));
         }
         known
     }
@@ -317,8 +318,8 @@ impl LeasedLane {
     /// yet. While it is open nobody drops what it was just seen to hold.
     fn open_memory(&self) -> (MemoryGuard<'_>, Known) {
         let mut memory = self.memory.open();
-        let generation = memory.see_epoch(self.office.store.epoch());
-        (memory, Known { facts: Facts::default(), unseen: Unseen::default(), generation })
+        let generation = memory.see_epoch(self.context.store.epoch());
+        (memory, Known { facts: Facts::default(), unseen: Unverified::default(), generation })
     }
 
     /// Loads what memory does not know and the write can't look up itself: all about a work
@@ -326,7 +327,7 @@ impl LeasedLane {
     /// barcodes of which more is wanted than whether they stand counted.
     async fn load(&self, known: &mut Known, work: &[Work]) -> Result<(), StoreError> {
         let Known { facts, unseen, .. } = known;
-        let mut wish = Wish::default();
+        let mut wish = LoadRequest::default();
         for work in work {
             let kept = facts.work_orders.get(&work.number);
             if kept.is_none() {
@@ -344,7 +345,7 @@ impl LeasedLane {
             return Ok(());
         }
         let wanted = wish.wanted();
-        let loaded = self.office.timed("load", self.office.store.load(&wanted)).await?;
+        let loaded = self.context.timed("load", self.context.store.load(&wanted)).await?;
         self.memory.open().store_answered();
         unseen.loaded(&wanted);
         for (key, _) in &wanted.claims {
@@ -359,18 +360,18 @@ impl LeasedLane {
     /// Writes what was decided, in turn; `None` where a lease has run out before it could begin.
     async fn write(&self, draft: &mut Draft) -> Option<Result<Written, StoreError>> {
         if draft.decided.batch.changes.is_empty() {
-            self.office.note_batch(&draft.work);
+            self.context.note_batch(&draft.work);
             return Some(Ok(Written::default()));
         }
         let turn = self.turn.take().await;
         self.top_up(draft);
-        self.office.note_batch(&draft.work);
-        let Draft { tenures, decided: Decided { batch, .. }, .. } = &*draft;
-        let in_force = |number| tenures.get(number).is_some_and(Held::in_force);
+        self.context.note_batch(&draft.work);
+        let Draft { authorities, decided: Decided { batch, .. }, .. } = &*draft;
+        let in_force = |number| authorities.get(number).is_some_and(Held::in_force);
         if !batch.changes.iter().all(|change| in_force(&change.row.work_order)) {
             return None;
         }
-        let written = self.office.timed("write", self.office.store.write(batch)).await;
+        let written = self.context.timed("write", self.context.store.write(batch)).await;
         self.turn.pass_on(turn).await;
         if written.is_ok() {
             self.memory.open().store_answered();
@@ -378,13 +379,13 @@ impl LeasedLane {
         Some(written)
     }
 
-    fn learn(&self, decided: &Decided, written: &Written, tenures: &Tenures, generation: Generation) {
+    fn learn(&self, decided: &Decided, written: &Written, authorities: &Tenures, generation: Generation) {
         let mut memory = self.memory.open();
         if !memory.is_still(generation) {
             return;
         }
         for change in decided.batch.changes.iter().filter(|change| written.passed.contains(&change.row.work_order)) {
-            if let Some(held) = tenures.get(&change.row.work_order) {
+            if let Some(held) = authorities.get(&change.row.work_order) {
                 memory.keep(change.row.clone(), held.fence);
             }
             for update in &change.updates {
@@ -401,13 +402,13 @@ impl LeasedLane {
 
     /// Goes on after the store has failed; nothing of the batch is answered yet.
     async fn after(&mut self, error: &StoreError, work: Vec<Work>) {
-        self.office.lease.settle(&numbers(&work)).await;
+        self.context.lease.settle(&numbers(&work)).await;
         match error {
             StoreError::Broken(_) => {
                 self.memory.open().clear();
                 self.troubles.pause_after(error).await;
                 for work in work {
-                    self.office.mailbox.put_back(work, Next::Leased);
+                    self.context.mailbox.put_back(work, Next::Leased);
                 }
             }
             // The row-locked lane looks everything up, and finds the culprit by halving: a request
@@ -426,7 +427,7 @@ impl LeasedLane {
     fn send_to_row_lock(&mut self, mut work: Work, stay: Duration) {
         self.memory.open().forget(&work.number);
         work.busy_since = None;
-        self.office.mailbox.put_back(work, Next::RowLocked { stay });
+        self.context.mailbox.put_back(work, Next::RowLocked { stay });
     }
 }
 

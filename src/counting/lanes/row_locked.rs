@@ -14,10 +14,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tracing::error;
 
-use super::batch::{self, Unseen, Wish};
-use super::lanes::{Office, Troubles, numbers};
-use super::mailbox::{Lane, Next, Waiting, Work};
-use super::{Answer, Unsettled};
+use super::super::batch::{self, LoadRequest, Unverified};
+use super::super::queue::{Lane, Next, Waiting, Work};
+use super::super::{Answer, Unsettled};
+use super::{FailureStreak, LaneContext, numbers};
 use crate::domain::decide::Facts;
 use crate::domain::ids::WorkOrderNumber;
 use crate::store::StoreError;
@@ -32,9 +32,9 @@ const SEEKING: Duration = Duration::from_secs(5);
 /// When what is not tried by then is handed back as it is: all that waits has its time limit.
 const LONGEST_STEP: Duration = Duration::from_secs(8);
 
-pub(super) struct RowLockedLane {
-    office: Office,
-    troubles: Troubles,
+pub(in crate::counting) struct RowLockedLane {
+    context: LaneContext,
+    troubles: FailureStreak,
     /// When this batch began.
     begun: Instant,
     /// Work orders that could not be locked, each by itself, the last time.
@@ -42,23 +42,23 @@ pub(super) struct RowLockedLane {
 }
 
 impl RowLockedLane {
-    pub(super) fn new(office: Office) -> Self {
-        Self { office, troubles: Troubles::default(), begun: Instant::now(), stuck: HashSet::new() }
+    pub(in crate::counting) fn new(context: LaneContext) -> Self {
+        Self { context, troubles: FailureStreak::default(), begun: Instant::now(), stuck: HashSet::new() }
     }
 
-    pub(super) async fn run(mut self) {
-        while let Some(work) = self.office.mailbox.take(Lane::RowLocked).await {
+    pub(in crate::counting) async fn run(mut self) {
+        while let Some(work) = self.context.mailbox.take(Lane::RowLocked).await {
             self.step(work).await;
         }
     }
 
     /// Settles one batch.
     async fn step(&mut self, work: Vec<Work>) {
-        let work = self.office.without_quarantined(work);
+        let work = self.context.without_quarantined(work);
         if work.is_empty() {
             return;
         }
-        self.office.note_batch(&work);
+        self.context.note_batch(&work);
         let all = numbers(&work);
         self.begun = Instant::now();
         // Whoever was stuck is waited for when the others are done, and by itself.
@@ -74,7 +74,7 @@ impl RowLockedLane {
                 }
             }
         }
-        self.office.hand_back(&all, left, |_| Next::RowLocked { stay: AFTER_TROUBLE });
+        self.context.hand_back(&all, left, |_| Next::RowLocked { stay: AFTER_TROUBLE });
     }
 
     /// Settles work, in halves where the store refuses it whole; gives what is left to do.
@@ -88,7 +88,7 @@ impl RowLockedLane {
                 Ok((decided, passed)) => {
                     self.troubles.over();
                     let settled = batch::settle(work, decided, &passed);
-                    self.office.answer(settled, HashMap::new())
+                    self.context.answer(settled, HashMap::new())
                 }
                 Err(error @ StoreError::TryAgain(_)) => {
                     self.troubles.pause_after(&error).await;
@@ -112,19 +112,19 @@ impl RowLockedLane {
     }
 
     async fn try_whole(&mut self, work: &[Work]) -> Result<(batch::Decided, HashSet<WorkOrderNumber>), StoreError> {
-        let wanted = Wish::all(work);
+        let wanted = LoadRequest::all(work);
         let mut decided = None;
-        let (office, mut lost) = (&self.office, Vec::new());
+        let (context, mut lost) = (&self.context, Vec::new());
         let mut decide = |facts: Facts| {
-            lost = note_lost(office, work, &facts);
-            let now_decided = batch::judge(facts, work, &HashMap::new(), Unseen::default());
+            lost = note_lost(context, work, &facts);
+            let now_decided = batch::judge(facts, work, &HashMap::new(), Unverified::default());
             let batch = now_decided.batch.clone();
             decided = Some(now_decided);
             batch
         };
-        let written = office.timed("write_locked", office.store.write_locked(&wanted, &mut decide)).await;
+        let written = context.timed("write_locked", context.store.write_locked(&wanted, &mut decide)).await;
         for number in lost {
-            office.lease.lost(&number).await;
+            context.lease.lost(&number).await;
         }
         let decided = decided.ok_or(());
         match (written, decided) {
@@ -143,7 +143,7 @@ impl RowLockedLane {
         }
         let Some(mut alone) = work.pop() else { return Vec::new() };
         if matches!(error, StoreError::BehindLog(_)) {
-            self.office.quarantine.add(&alone.number);
+            self.context.quarantine.add(&alone.number);
             alone.leave_unsettled(Unsettled::WorkOrderQuarantined);
             return Vec::new();
         }
@@ -189,16 +189,16 @@ fn without_stopped(work: Vec<Work>) -> Vec<Work> {
 
 /// Tells writes that were overtaken from those that were fenced off, now that the row
 /// is there to see; gives the work orders whose lease is overtaken.
-fn note_lost(office: &Office, work: &[Work], facts: &Facts) -> Vec<WorkOrderNumber> {
+fn note_lost(context: &LaneContext, work: &[Work], facts: &Facts) -> Vec<WorkOrderNumber> {
     let mut lost = Vec::new();
     for work in work {
         let (Some(under), Some(row)) = (work.lost_under, facts.work_orders.get(&work.number)) else { continue };
-        let newer = row.fence > under || row.fence == under && row.fence_owner.as_ref() != Some(office.lease.owner());
+        let newer = row.fence > under || row.fence == under && row.fence_owner.as_ref() != Some(context.lease.owner());
         if newer {
-            office.metrics.fenced_off.inc();
+            context.metrics.fenced_off.inc();
             lost.push(work.number.clone());
         } else {
-            office.metrics.overtaken.inc();
+            context.metrics.overtaken.inc();
         }
     }
     lost

@@ -19,7 +19,7 @@ use super::connection::{CALL_LIMIT, CONNECT_LIMIT};
 ///
 /// `rediss://`, `rediss+sentinel://` and `rediss+cluster://` are the same over TLS (Sentinel:
 /// to the sentinels and to Redis).
-pub enum Place {
+pub enum Endpoint {
     /// One node.
     Single(Box<Client>),
     /// The master that Sentinel names at the time.
@@ -51,7 +51,7 @@ pub enum BadUrl {
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-impl Place {
+impl Endpoint {
     /// Reads a URL; connects to nothing.
     ///
     /// # Errors
@@ -151,17 +151,17 @@ mod tests {
     #[test]
     fn the_documented_forms_are_read() {
         for url in ["redis://localhost", "redis://:secret@10.0.0.1:6380/2", "rediss://me:secret@redis.example/0"] {
-            assert!(matches!(Place::parse(url), Ok(Place::Single(_))), "{url}");
+            assert!(matches!(Endpoint::parse(url), Ok(Endpoint::Single(_))), "{url}");
         }
         for url in [
             "redis+sentinel://a,b:26380/line",
             "redis+sentinel://:p%40ss@a:26379,b:26379,c:26379/line/3",
             "rediss+sentinel://a/line/",
         ] {
-            assert!(matches!(Place::parse(url), Ok(Place::Sentinel(_))), "{url}");
+            assert!(matches!(Endpoint::parse(url), Ok(Endpoint::Sentinel(_))), "{url}");
         }
         for url in ["redis+cluster://a:7000,b:7001", "rediss+cluster://me:secret@a,[::1]:7000/"] {
-            assert!(matches!(Place::parse(url), Ok(Place::Cluster(_, nodes)) if nodes.len() == 2), "{url}");
+            assert!(matches!(Endpoint::parse(url), Ok(Endpoint::Cluster(_, nodes)) if nodes.len() == 2), "{url}");
         }
     }
 
@@ -180,7 +180,7 @@ mod tests {
             "redis+cluster://:geheim@a:7000,",
             "redis+cluster://:geheim@a:port",
         ] {
-            let Err(error) = Place::parse(url) else { panic!("{url} was taken") };
+            let Err(error) = Endpoint::parse(url) else { panic!("{url} was taken") };
             assert!(!format!("{error:?} {error}").contains("geheim"), "{error:?}");
         }
     }

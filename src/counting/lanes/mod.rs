@@ -1,6 +1,9 @@
 //! What the lanes of the committer share: how answers are given, and how a lane
 //! goes on after the store has failed.
 
+pub(super) mod leased;
+pub(super) mod row_locked;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use super::batch::{self, Settled};
-use super::mailbox::{Mailbox, Next, Waiting, Work};
+use super::queue::{Mailbox, Next, Waiting, Work};
 use super::{Answer, Unsettled};
 use crate::domain::ids::{RequestId, WorkOrderNumber};
 use crate::domain::update::Update;
@@ -26,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What every lane works with.
 #[derive(Clone)]
-pub(super) struct Office {
+pub(in crate::counting) struct LaneContext {
     pub(super) store: Arc<dyn Store>,
     pub(super) lease: Arc<dyn Lease>,
     pub(super) metrics: Arc<Metrics>,
@@ -36,9 +39,9 @@ pub(super) struct Office {
     pub(super) readers: TaskTracker,
 }
 
-impl Office {
+impl LaneContext {
     /// Answers what is in quarantine, and gives back the rest.
-    pub(super) fn without_quarantined(&self, work: Vec<Work>) -> Vec<Work> {
+    pub(in crate::counting) fn without_quarantined(&self, work: Vec<Work>) -> Vec<Work> {
         let (held, free): (Vec<_>, Vec<_>) = work.into_iter().partition(|work| self.quarantine.holds(&work.number));
         if !held.is_empty() {
             held.into_iter().for_each(|work| self.leave_unsettled(work, Unsettled::WorkOrderQuarantined));
@@ -49,14 +52,19 @@ impl Office {
 
     /// Answers all of a work order's requests with a reason to send them again, and hands
     /// the work order back.
-    pub(super) fn leave_unsettled(&self, work: Work, why: Unsettled) {
+    pub(in crate::counting) fn leave_unsettled(&self, work: Work, why: Unsettled) {
         let number = work.number.clone();
         work.leave_unsettled(why);
         self.mailbox.done(&number);
     }
 
     /// Hands every work order of a batch back, those with requests left by way of `next`.
-    pub(super) fn hand_back(&self, all: &[WorkOrderNumber], left: Vec<Work>, next: impl Fn(&Work) -> Next) {
+    pub(in crate::counting) fn hand_back(
+        &self,
+        all: &[WorkOrderNumber],
+        left: Vec<Work>,
+        next: impl Fn(&Work) -> Next,
+    ) {
         let mut left: HashMap<WorkOrderNumber, Work> =
             left.into_iter().map(|work| (work.number.clone(), work)).collect();
         for number in all {
@@ -73,7 +81,11 @@ impl Office {
     /// Answers a settled batch, with the `originals` that are at hand; what it leaves is given
     /// back. Others are read by a task of their own: a reader that is slow holds no lane up, nor
     /// the work orders in its hands.
-    pub(super) fn answer(&self, settled: Settled, mut originals: HashMap<RequestId, Arc<Update>>) -> Vec<Work> {
+    pub(in crate::counting) fn answer(
+        &self,
+        settled: Settled,
+        mut originals: HashMap<RequestId, Arc<Update>>,
+    ) -> Vec<Work> {
         let Settled { mut answers, left } = settled;
         let is_short = |(_, answer): &(Waiting, Answer)| batch::missing_original(answer).is_some();
         if answers.iter().any(is_short) {
@@ -121,7 +133,7 @@ impl Office {
         waiting.answer(answer);
     }
 
-    pub(super) fn note_batch(&self, work: &[Work]) {
+    pub(in crate::counting) fn note_batch(&self, work: &[Work]) {
         self.metrics.batch_size.observe(f64::from(u32::try_from(requests(work)).unwrap_or(u32::MAX)));
     }
 
@@ -139,12 +151,12 @@ impl Office {
 }
 
 /// The work orders of `work`.
-pub(super) fn numbers(work: &[Work]) -> Vec<WorkOrderNumber> {
+pub(in crate::counting) fn numbers(work: &[Work]) -> Vec<WorkOrderNumber> {
     work.iter().map(|work| work.number.clone()).collect()
 }
 
 /// How many requests there are in `work`.
-pub(super) fn requests(work: &[Work]) -> usize {
+pub(in crate::counting) fn requests(work: &[Work]) -> usize {
     work.iter().map(|work| work.waiting.len()).sum()
 }
 
@@ -157,13 +169,13 @@ fn counted(answer: &Answer) -> Option<(RequestId, Arc<Update>)> {
 
 /// The store's failures in a row, as one lane sees them.
 #[derive(Default)]
-pub(super) struct Troubles {
+pub(in crate::counting) struct FailureStreak {
     in_a_row: u32,
 }
 
-impl Troubles {
+impl FailureStreak {
     /// The store has done what was asked.
-    pub(super) fn over(&mut self) {
+    pub(in crate::counting) fn over(&mut self) {
         if self.in_a_row > 1 {
             warn!(failures = self.in_a_row, "the store answers again");
         }
@@ -184,12 +196,12 @@ impl Troubles {
 /// Work orders whose row lags their log: nothing is counted for them until a person has
 /// looked, since every count would be wrong.
 #[derive(Default)]
-pub(super) struct Quarantine {
+pub(in crate::counting) struct Quarantine {
     until: Mutex<HashMap<WorkOrderNumber, Instant>>,
 }
 
 impl Quarantine {
-    pub(super) fn add(&self, number: &WorkOrderNumber) {
+    pub(in crate::counting) fn add(&self, number: &WorkOrderNumber) {
         error!(work_order = %number, alarm = "work-order-quarantined",
             "the work order's row lags its log: nothing is counted for it until it is repaired");
         self.entries().insert(number.clone(), Instant::now() + QUARANTINE);

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::alarm::{Cause, Kind, Notice, Sighting, Turn};
+use crate::alarms::senders::Letter;
+use crate::domain::alarm::{Cause, Kind, Notice, Phase, Sighting};
 use crate::domain::channel::Language;
 use crate::domain::time::Timestamp;
-use crate::monitor::robots::Letter;
 
 /// How much of a text from outside is shown.
 const MOST_SHOWN: usize = 120;
@@ -19,7 +19,7 @@ pub fn letter(notice: &Notice, message_id: &str, language: Language) -> Letter {
     if notice.more > 0 {
         lines.push(words.more(notice.more));
     }
-    if notice.turn == Turn::Firing {
+    if notice.turn == Phase::Firing {
         lines.push(words.advice(notice.kind).to_owned());
     }
     let event = json!({
@@ -67,8 +67,8 @@ impl Words {
                     Kind::DuplicateBurst => format!("Duplicates at {count} stations"),
                 };
                 match notice.turn {
-                    Turn::Firing => format!("[Scanfence] {what}"),
-                    Turn::Resolved => format!("[Scanfence] Resolved: {what}"),
+                    Phase::Firing => format!("[Scanfence] {what}"),
+                    Phase::Resolved => format!("[Scanfence] Resolved: {what}"),
                 }
             }
             Language::Chinese => {
@@ -81,8 +81,8 @@ impl Words {
                     Kind::DuplicateBurst => format!("{count} 个工位大量重复扫码"),
                 };
                 match notice.turn {
-                    Turn::Firing => format!("[Scanfence] {what}"),
-                    Turn::Resolved => format!("[Scanfence] 已恢复：{what}"),
+                    Phase::Firing => format!("[Scanfence] {what}"),
+                    Phase::Resolved => format!("[Scanfence] 已恢复：{what}"),
                 }
             }
         }
@@ -91,10 +91,10 @@ impl Words {
     fn line(&self, Sighting { cause, since }: &Sighting, notice: &Notice) -> String {
         let (since, at) = (time(*since), time(notice.at));
         match (notice.turn, self.0) {
-            (Turn::Firing, Language::English) => format!("• {}; since {since}", self.matter(cause)),
-            (Turn::Firing, Language::Chinese) => format!("• {}；自 {since}", self.matter(cause)),
-            (Turn::Resolved, Language::English) => format!("• {}: from {since} to {at}", self.place(cause)),
-            (Turn::Resolved, Language::Chinese) => format!("• {}：{since} 至 {at}", self.place(cause)),
+            (Phase::Firing, Language::English) => format!("• {}; since {since}", self.matter(cause)),
+            (Phase::Firing, Language::Chinese) => format!("• {}；自 {since}", self.matter(cause)),
+            (Phase::Resolved, Language::English) => format!("• {}: from {since} to {at}", self.place(cause)),
+            (Phase::Resolved, Language::Chinese) => format!("• {}：{since} 至 {at}", self.place(cause)),
         }
     }
 
@@ -262,13 +262,13 @@ mod tests {
         ]
     }
 
-    fn notice(turn: Turn, cause: Cause, more: usize) -> Notice {
+    fn notice(turn: Phase, cause: Cause, more: usize) -> Notice {
         Notice { turn, kind: cause.kind(), at: at(90), alarms: vec![Sighting { cause, since: at(0) }], more }
     }
 
     #[test]
     fn a_message_says_what_where_since_when_and_what_to_do() {
-        let letter = letter(&notice(Turn::Firing, every_cause().remove(0), 4), "m1", Language::English);
+        let letter = letter(&notice(Phase::Firing, every_cause().remove(0), 4), "m1", Language::English);
         assert_eq!(letter.title, "[Scanfence] Drift in 5 work orders");
         assert_eq!(
             letter.lines,
@@ -289,15 +289,15 @@ mod tests {
     fn every_alarm_is_worded_in_both_languages_and_at_both_turns() {
         for cause in every_cause() {
             let key = cause.key().to_owned();
-            for turn in [Turn::Firing, Turn::Resolved] {
+            for turn in [Phase::Firing, Phase::Resolved] {
                 let said = |language| letter(&notice(turn, cause.clone(), 0), "m1", language);
                 let (english, chinese) = (said(Language::English), said(Language::Chinese));
                 let is_chinese =
                     |letter: &Letter| letter.lines.concat().chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
                 assert!(!is_chinese(&english), "{english:?}");
                 assert!(is_chinese(&chinese), "{chinese:?}");
-                assert_eq!(english.lines.len(), if turn == Turn::Firing { 2 } else { 1 });
-                assert_eq!(english.title.contains("Resolved"), turn == Turn::Resolved);
+                assert_eq!(english.lines.len(), if turn == Phase::Firing { 2 } else { 1 });
+                assert_eq!(english.title.contains("Resolved"), turn == Phase::Resolved);
                 let is_range = matches!(cause, Cause::CheckOverdue { .. } | Cause::CheckFailing { .. });
                 assert!(is_range || chinese.lines[0].contains(&key), "{chinese:?}");
                 assert!(english.lines[0].contains(&key) && english.lines[0].contains("2026-01-03 01:16:54"));
@@ -309,7 +309,7 @@ mod tests {
     fn pitfall_34_what_a_scanner_sends_stays_one_visible_line() {
         let station = "A\r\nB\u{202e}evil\u{200b}".to_owned() + &"x".repeat(500);
         let cause = Cause::DuplicateBurst { station, refused: 1, within_seconds: 1, work_order: "P".into() };
-        let letter = letter(&notice(Turn::Firing, cause, 0), "m1", Language::English);
+        let letter = letter(&notice(Phase::Firing, cause, 0), "m1", Language::English);
         assert!(letter.lines[0].contains("A\u{fffd}\u{fffd}B\u{fffd}evil\u{fffd}x"), "{letter:?}");
         assert!(letter.lines[0].chars().count() < 300 && !letter.lines[0].contains('\n'));
     }

@@ -6,7 +6,8 @@
 //! own, and nothing waits for it: a channel that hangs holds up neither a scan nor another
 //! channel.
 
-pub mod courier;
+pub mod dispatch;
+pub mod senders;
 pub mod watch;
 pub mod wording;
 
@@ -22,9 +23,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use self::courier::{Courier, Stepped};
+use self::dispatch::{Dispatch, Stepped};
+use self::senders::Sender;
 use self::watch::Watch;
-use super::robots::Robot;
 use crate::domain::time::Timestamp;
 use crate::store::alarms::AlarmStore;
 use crate::telemetry::Metrics;
@@ -58,12 +59,12 @@ impl Channels {
 }
 
 impl Alarms {
-    /// Starts watching, and a courier for each robot; until `stop`.
+    /// Starts watching, and a courier for each sender; until `stop`.
     #[must_use]
     pub fn start(
         mut watch: Watch,
         store: Arc<dyn AlarmStore>,
-        robots: &[Arc<Robot>],
+        senders: &[Arc<Sender>],
         channels: Arc<Channels>,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
@@ -71,8 +72,8 @@ impl Alarms {
         let wake = Arc::new(Notify::new());
         let mut tasks = Vec::new();
         let mut couriers = Vec::new();
-        for robot in robots {
-            let courier = Courier::new(Arc::clone(&store), Arc::clone(robot), watch.holder(), Arc::clone(&metrics));
+        for sender in senders {
+            let courier = Dispatch::new(Arc::clone(&store), Arc::clone(sender), watch.holder(), Arc::clone(&metrics));
             let poke = Arc::new(Notify::new());
             let name = format!("courier {}", courier.channel());
             couriers.push((courier.clone(), Arc::clone(&poke)));
@@ -113,7 +114,7 @@ impl Alarms {
 }
 
 /// Brings messages whenever there may be some, one after the other.
-async fn carry(courier: Courier, poke: Arc<Notify>, stop: CancellationToken) {
+async fn carry(courier: Dispatch, poke: Arc<Notify>, stop: CancellationToken) {
     while stop.run_until_cancelled(poke.notified()).await.is_some() {
         let mut more = true;
         while more && !stop.is_cancelled() {
@@ -133,7 +134,7 @@ async fn carry(courier: Courier, poke: Arc<Notify>, stop: CancellationToken) {
 /// Looks at all lines at once, shows how they do, and pokes the couriers that have work.
 async fn look(
     store: Arc<dyn AlarmStore>,
-    couriers: Vec<(Courier, Arc<Notify>)>,
+    couriers: Vec<(Dispatch, Arc<Notify>)>,
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     wake: Arc<Notify>,

@@ -71,22 +71,3 @@ create table consistency_findings (
 -- a repeated check does not open the same finding twice
 create unique index consistency_findings_open on consistency_findings (work_order, kind, coalesce(counter, ''))
     where state = 'open';
-
--- Who changed what outside the log, when, why, from what to what. Never changed, never deleted.
-create table audit_trail (
-    -- the Idempotency-Key of the request, or one made by the service; repeated, it is answered from this row
-    request_id          text collate "C" primary key,
-    action              text not null,
-    work_order          text collate "C",
-    finding_id          text collate "C",
-    recorded_at         timestamptz(3) not null,
-    recorded_by         text not null,
-    -- the person named in the request
-    operator            text,
-    reason              text not null,
-    -- what was asked, as compared when the request id is used again
-    payload             jsonb not null,
-    before              jsonb not null,
-    after               jsonb not null
-);
-create index audit_trail_work_order on audit_trail (work_order, recorded_at);

@@ -7,10 +7,10 @@
 //! is left alone until a probe succeeds ([`breaker`](super::breaker)).
 
 mod connection;
+mod endpoint;
 mod held;
 mod hints;
 mod keeper;
-mod place;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,11 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use self::connection::{Failure, Outcome, Part, Script, Wire};
+pub use self::endpoint::BadUrl;
+use self::endpoint::Endpoint;
 use self::held::{Found, Granted, Name, Table, Timing};
-pub use self::place::BadUrl;
-use self::place::Place;
-use super::breaker::{Breaker, Turn};
-use super::{Ask, Health, Held, Lease, Standing, Unreachable, View};
+use super::breaker::{Breaker, BreakerChange};
+use super::{Ask, Health, Held, Lease, LeaseState, Unreachable, View};
 use crate::domain::ids::{Fence, Owner, WorkOrderNumber};
 use crate::telemetry::Metrics;
 
@@ -103,7 +103,7 @@ impl RedisLease {
             config: Timed { timing, fallback: config.fallback },
             metrics,
             scripts: Scripts::new(),
-            wire: Wire::new(Place::parse(&config.url)?),
+            wire: Wire::new(Endpoint::parse(&config.url)?),
             breaker: Mutex::default(),
             table: Mutex::new(Table::new(timing)),
             freed: Notify::new(),
@@ -139,7 +139,7 @@ impl Lease for RedisLease {
         &self.core.owner
     }
 
-    async fn ensure(&self, asks: &[Ask]) -> Vec<Standing> {
+    async fn ensure(&self, asks: &[Ask]) -> Vec<LeaseState> {
         self.core.ensure(asks).await
     }
 
@@ -235,7 +235,7 @@ struct Timed {
 }
 
 impl Core {
-    async fn ensure(&self, asks: &[Ask]) -> Vec<Standing> {
+    async fn ensure(&self, asks: &[Ask]) -> Vec<LeaseState> {
         let now = Instant::now();
         let mut standings = Vec::with_capacity(asks.len());
         let (mut missing, mut parts): (Vec<usize>, Vec<Part>) = (Vec::new(), Vec::new());
@@ -245,8 +245,8 @@ impl Core {
             for (place, ask) in asks.iter().enumerate() {
                 let found = table.find(ask, now);
                 standings.push(match found {
-                    Found::Held(held) => Standing::Held(held),
-                    Found::Busy => Standing::Busy,
+                    Found::Held(held) => LeaseState::Held(held),
+                    Found::Busy => LeaseState::Busy,
                     Found::Missing | Found::RanOut => {
                         missing.push(place);
                         parts.push((ask.work_order.clone(), vec![ask.floor.0.max(0).to_string()]));
@@ -281,7 +281,7 @@ impl Core {
                     match table.granted(work_order, fence, others_wait, sent, now) {
                         Granted::Held(held) => {
                             granted += 1;
-                            standings[place] = Standing::Held(held);
+                            standings[place] = LeaseState::Held(held);
                         }
                         Granted::TooLate => broken += 1,
                     }
@@ -289,7 +289,7 @@ impl Core {
                 Some(Grant::Busy) => {
                     busy += 1;
                     table.busy(work_order, sent, now);
-                    standings[place] = Standing::Busy;
+                    standings[place] = LeaseState::Busy;
                 }
                 None => {
                     broken += 1;
@@ -356,19 +356,21 @@ impl Core {
         drop(breaker);
         let error = failure.map(tracing::field::display);
         match turn {
-            Turn::None => {}
-            Turn::Faltered => warn!(error, "Redis failed"),
-            Turn::Steadied => info!("Redis answers again"),
-            Turn::Opened => warn!(error, fallback = ?self.config.fallback, "Redis is away: the fallback is in force"),
-            Turn::Closed => info!("Redis is back: leases are granted again"),
+            BreakerChange::None => {}
+            BreakerChange::Faltered => warn!(error, "Redis failed"),
+            BreakerChange::Steadied => info!("Redis answers again"),
+            BreakerChange::Opened => {
+                warn!(error, fallback = ?self.config.fallback, "Redis is away: the fallback is in force")
+            }
+            BreakerChange::Closed => info!("Redis is back: leases are granted again"),
         }
     }
 
     /// The standing of a work order without a lease.
-    fn without(&self) -> Standing {
+    fn without(&self) -> LeaseState {
         match self.config.fallback {
-            Fallback::Database => Standing::RowLock,
-            Fallback::Refuse => Standing::Unavailable,
+            Fallback::Database => LeaseState::RowLock,
+            Fallback::Refuse => LeaseState::Unavailable,
         }
     }
 
@@ -423,10 +425,10 @@ struct Scripts {
 impl Scripts {
     fn new() -> Self {
         Self {
-            grant: Script::new(concat!(include_str!("redis/waiting.lua"), include_str!("redis/grant.lua"))),
-            renew: Script::new(concat!(include_str!("redis/waiting.lua"), include_str!("redis/renew.lua"))),
-            release: Script::new(concat!(include_str!("redis/waiting.lua"), include_str!("redis/release.lua"))),
-            view: Script::new(include_str!("redis/view.lua")),
+            grant: Script::new(concat!(include_str!("waiting.lua"), include_str!("grant.lua"))),
+            renew: Script::new(concat!(include_str!("waiting.lua"), include_str!("renew.lua"))),
+            release: Script::new(concat!(include_str!("waiting.lua"), include_str!("release.lua"))),
+            view: Script::new(include_str!("view.lua")),
         }
     }
 }

@@ -12,20 +12,20 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use url::{Host, Url};
 
 use super::Refused;
-use super::reach::Reach;
+use super::address_policy::AddressPolicy;
 use crate::telemetry;
 
 /// How long connecting may take, TLS included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the whole exchange may take.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(15);
-/// How much of an answer is read: a robot's is below 200 bytes.
+/// How much of an answer is read: a sender's is below 200 bytes.
 const MOST_READ: usize = 16 * 1024;
 
 /// Posts to one receiver.
 #[derive(Clone, Debug)]
 pub(super) struct Web {
-    reach: Reach,
+    reach: AddressPolicy,
 }
 
 /// What to post.
@@ -52,7 +52,7 @@ pub(super) struct Reply {
 
 impl Web {
     /// Posts within this reach.
-    pub(super) fn new(reach: Reach) -> Self {
+    pub(super) fn new(reach: AddressPolicy) -> Self {
         Self { reach }
     }
 
@@ -117,7 +117,7 @@ impl Web {
 }
 
 /// Looks names up within reach.
-struct Names(Reach);
+struct Names(AddressPolicy);
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {

@@ -1,4 +1,4 @@
-//! What each robot is sent, and what its answer means. Pure: the time is handed in.
+//! What each sender is sent, and what its answer means. Pure: the time is handed in.
 //!
 //! All texts go as plain text, in formats that know no markup: what a scanner or a person
 //! typed can't become a link, a mention or a heading on somebody's screen.
@@ -18,14 +18,14 @@ use super::{Letter, Refused, Taken};
 use crate::domain::channel::{Address, Language, Secret};
 use crate::domain::time::Timestamp;
 
-/// The longest text that a WeCom robot takes, in bytes.
+/// The longest text that a WeCom sender takes, in bytes.
 const WECOM_BYTES: usize = 2048;
-/// How long DingTalk keeps a robot silent that sent too fast.
+/// How long DingTalk keeps a sender silent that sent too fast.
 const DINGTALK_PENALTY: Duration = Duration::from_secs(600);
-/// How long the other robots' rates take to allow messages again.
+/// How long the other senders' rates take to allow messages again.
 const A_MINUTE: Duration = Duration::from_secs(60);
 
-/// To a DingTalk robot: the signature goes into the URL.
+/// To a DingTalk sender: the signature goes into the URL.
 pub(super) fn dingtalk(url: &Address, secret: Option<&Secret>, letter: &Letter, now: Timestamp) -> Post {
     let mut url = url.reveal().clone();
     if let Some(secret) = secret {
@@ -37,7 +37,7 @@ pub(super) fn dingtalk(url: &Address, secret: Option<&Secret>, letter: &Letter, 
     Post { url, headers: Vec::new(), body: body.to_string() }
 }
 
-/// To a Feishu robot: the signature goes into the body; key and message are not where one
+/// To a Feishu sender: the signature goes into the body; key and message are not where one
 /// would expect them.
 pub(super) fn feishu(url: &Address, secret: Option<&Secret>, letter: &Letter, now: Timestamp) -> Post {
     let paragraphs: Vec<_> = letter.lines.iter().map(|line| json!([{"tag": "text", "text": line}])).collect();
@@ -57,7 +57,7 @@ pub(super) fn feishu(url: &Address, secret: Option<&Secret>, letter: &Letter, no
     Post { url: url.reveal().clone(), headers: Vec::new(), body: body.to_string() }
 }
 
-/// To a WeCom robot.
+/// To a WeCom sender.
 pub(super) fn wecom(url: &Address, letter: &Letter) -> Post {
     let body = json!({"msgtype": "text", "text": {"content": cut(&letter.whole(), WECOM_BYTES)}});
     Post { url: url.reveal().clone(), headers: Vec::new(), body: body.to_string() }
@@ -88,7 +88,7 @@ struct Said {
     errmsg: String,
 }
 
-/// What a robot's answer means: taken only where its body says so.
+/// What a sender's answer means: taken only where its body says so.
 pub(super) fn robots_verdict(reply: &Reply) -> Result<Taken, Refused> {
     let status = reply.status;
     let said = said(&reply.body);
@@ -191,11 +191,11 @@ mod tests {
 
     #[test]
     fn dingtalk_is_signed_in_the_url() {
-        let address = url("https://oapi.dingtalk.com/robot/send?access_token=t");
+        let address = url("https://oapi.dingtalk.com/sender/send?access_token=t");
         let post = dingtalk(&address, Some(&secret("SECdemo0123456789")), &letter(), at(1_700_000_000_000));
         assert_eq!(
             post.url.as_str(),
-            "https://oapi.dingtalk.com/robot/send?access_token=t&timestamp=1700000000000\
+            "https://oapi.dingtalk.com/sender/send?access_token=t&timestamp=1700000000000\
              &sign=ww0uYz9hgC%2F%2Fla1LzHCxhiH8ja6t5XU0VlJXBRQKVAA%3D"
         );
         let content = "Drift\nW1 & \"W2\" <at user_id=\"all\">\n[x](http://evil.example)";

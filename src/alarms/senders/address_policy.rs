@@ -16,7 +16,7 @@ pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr
 
 /// Which addresses a channel may connect to.
 #[derive(Clone)]
-pub struct Reach {
+pub struct AddressPolicy {
     allow_private: bool,
     lookup: Lookup,
 }
@@ -37,7 +37,7 @@ pub enum OutOfReach {
 
 /// Where an address lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum AddressClass {
     /// In the internet.
     Public,
     /// In a network of one's own, or on the same machine.
@@ -46,7 +46,7 @@ enum Place {
     Never,
 }
 
-impl Reach {
+impl AddressPolicy {
     /// Public addresses, and private ones where allowed.
     #[must_use]
     pub fn new(allow_private: bool, lookup: Lookup) -> Self {
@@ -59,10 +59,10 @@ impl Reach {
     /// Why not.
     pub fn judge(&self, address: IpAddr) -> Result<(), OutOfReach> {
         match place(address) {
-            Place::Public => Ok(()),
-            Place::Private if self.allow_private => Ok(()),
-            Place::Private => Err(OutOfReach::Private(address)),
-            Place::Never => Err(OutOfReach::Never(address)),
+            AddressClass::Public => Ok(()),
+            AddressClass::Private if self.allow_private => Ok(()),
+            AddressClass::Private => Err(OutOfReach::Private(address)),
+            AddressClass::Never => Err(OutOfReach::Never(address)),
         }
     }
 
@@ -95,9 +95,9 @@ impl Reach {
     }
 }
 
-impl fmt::Debug for Reach {
+impl fmt::Debug for AddressPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reach").field("allow_private", &self.allow_private).finish_non_exhaustive()
+        f.debug_struct("AddressPolicy").field("allow_private", &self.allow_private).finish_non_exhaustive()
     }
 }
 
@@ -113,7 +113,7 @@ pub fn system() -> Lookup {
     })
 }
 
-fn place(address: IpAddr) -> Place {
+fn place(address: IpAddr) -> AddressClass {
     match address {
         IpAddr::V4(address) => place_v4(address),
         IpAddr::V6(address) => place_v6(address),
@@ -121,9 +121,9 @@ fn place(address: IpAddr) -> Place {
 }
 
 /// By the registry of special-purpose addresses (RFC 6890 and its updates).
-fn place_v4(address: Ipv4Addr) -> Place {
+fn place_v4(address: Ipv4Addr) -> AddressClass {
     match address.octets() {
-        [10 | 127, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => Place::Private,
+        [10 | 127, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => AddressClass::Private,
         // this network, link-local, protocol assignments, documentation, the old 6to4
         // relays, benchmarks, multicast, reserved
         [0, ..]
@@ -133,28 +133,28 @@ fn place_v4(address: Ipv4Addr) -> Place {
         | [198, 18 | 19, ..]
         | [198, 51, 100, _]
         | [203, 0, 113, _]
-        | [224..=255, ..] => Place::Never,
-        _ => Place::Public,
+        | [224..=255, ..] => AddressClass::Never,
+        _ => AddressClass::Public,
     }
 }
 
 /// Addresses that carry one of IPv4 are as good as that one.
-fn place_v6(address: Ipv6Addr) -> Place {
+fn place_v6(address: Ipv6Addr) -> AddressClass {
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         place_v4(Ipv4Addr::new(a, b, c, d))
     };
     match address.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 1] => Place::Private,
+        [0, 0, 0, 0, 0, 0, 0, 1] => AddressClass::Private,
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             v4(high, low)
         }
         // NAT64 of one's own, unique local, site-local
-        [0x64, 0xff9b, 1, ..] | [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => Place::Private,
+        [0x64, 0xff9b, 1, ..] | [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => AddressClass::Private,
         // Teredo and other protocols, documentation
-        [0x2001, 0..=0x01ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0x0fff, ..] => Place::Never,
-        [0x2000..=0x3fff, ..] => Place::Public,
-        _ => Place::Never,
+        [0x2001, 0..=0x01ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0x0fff, ..] => AddressClass::Never,
+        [0x2000..=0x3fff, ..] => AddressClass::Public,
+        _ => AddressClass::Never,
     }
 }
 
@@ -169,15 +169,30 @@ mod tests {
     #[test]
     fn only_public_addresses_are_public() {
         for (addresses, expected) in [
-            ("8.8.8.8 1.1.1.1 100.63.0.1 100.128.0.1 172.15.0.1 172.32.0.1 192.0.1.1 223.255.255.255", Place::Public),
-            ("2606:4700::1 2a00:1450::5 ::ffff:8.8.8.8 64:ff9b::808:808 2002:808:808::1 2400:3200::1", Place::Public),
-            ("10.0.0.1 127.0.0.1 127.255.0.1 172.16.0.1 172.31.9.9 192.168.1.1 100.64.0.1 100.127.0.1", Place::Private),
-            ("::1 ::ffff:10.0.0.1 ::ffff:127.0.0.1 64:ff9b::a00:1 2002:7f00:1:: 2002:c0a8:101::", Place::Private),
-            ("fc00::1 fd12:3456::1 fec0::1 64:ff9b:1::1", Place::Private),
-            ("0.0.0.0 0.1.2.3 169.254.169.254 192.0.0.8 192.0.2.1 198.18.0.1 198.51.100.7 203.0.113.9", Place::Never),
-            ("224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255 192.88.99.1", Place::Never),
-            (":: fe80::1 ff02::1 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe::", Place::Never),
-            ("2001::1 2001:db8::1 3fff::1 100::1 ::7f00:1 ::10.0.0.1 5f00::1 4000::1", Place::Never),
+            (
+                "8.8.8.8 1.1.1.1 100.63.0.1 100.128.0.1 172.15.0.1 172.32.0.1 192.0.1.1 223.255.255.255",
+                AddressClass::Public,
+            ),
+            (
+                "2606:4700::1 2a00:1450::5 ::ffff:8.8.8.8 64:ff9b::808:808 2002:808:808::1 2400:3200::1",
+                AddressClass::Public,
+            ),
+            (
+                "10.0.0.1 127.0.0.1 127.255.0.1 172.16.0.1 172.31.9.9 192.168.1.1 100.64.0.1 100.127.0.1",
+                AddressClass::Private,
+            ),
+            (
+                "::1 ::ffff:10.0.0.1 ::ffff:127.0.0.1 64:ff9b::a00:1 2002:7f00:1:: 2002:c0a8:101::",
+                AddressClass::Private,
+            ),
+            ("fc00::1 fd12:3456::1 fec0::1 64:ff9b:1::1", AddressClass::Private),
+            (
+                "0.0.0.0 0.1.2.3 169.254.169.254 192.0.0.8 192.0.2.1 198.18.0.1 198.51.100.7 203.0.113.9",
+                AddressClass::Never,
+            ),
+            ("224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255 192.88.99.1", AddressClass::Never),
+            (":: fe80::1 ff02::1 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe::", AddressClass::Never),
+            ("2001::1 2001:db8::1 3fff::1 100::1 ::7f00:1 ::10.0.0.1 5f00::1 4000::1", AddressClass::Never),
         ] {
             for address in addresses.split(' ') {
                 assert_eq!(place(address.parse().unwrap()), expected, "{address}");
@@ -194,7 +209,7 @@ mod tests {
             (true, &["169.254.169.254"], Err("no address of a channel")),
             (false, &[], Err("looked up")),
         ] {
-            let found = Reach::new(allow_private, fixed(addresses)).addresses("robot.example").await;
+            let found = AddressPolicy::new(allow_private, fixed(addresses)).addresses("sender.example").await;
             match (found, reached) {
                 (Ok(found), Ok(expected)) => assert_eq!(found.len(), expected, "{addresses:?}"),
                 (Err(out), Err(part)) => assert!(out.to_string().contains(part), "{out}"),
@@ -205,7 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_in_place_of_a_name_is_judged_too() {
-        let reach = Reach::new(false, fixed(&["8.8.8.8"]));
+        let reach = AddressPolicy::new(false, fixed(&["8.8.8.8"]));
         for host in ["127.0.0.1", "[::1]", "[::ffff:10.0.0.1]"] {
             assert!(matches!(reach.addresses(host).await, Err(OutOfReach::Private(_))), "{host}");
         }

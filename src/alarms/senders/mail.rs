@@ -12,7 +12,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
-use super::reach::Reach;
+use super::address_policy::AddressPolicy;
 use super::{Letter, Refused, Taken};
 use crate::domain::channel::{Address, MailTls, Secret};
 
@@ -29,7 +29,7 @@ pub(super) struct Mail {
     tls: Tls,
     login: Option<Credentials>,
     message: MessageBuilder,
-    reach: Reach,
+    reach: AddressPolicy,
 }
 
 impl Mail {
@@ -40,7 +40,7 @@ impl Mail {
         from: &str,
         to: &[String],
         login: Option<&(String, Secret)>,
-        reach: Reach,
+        reach: AddressPolicy,
     ) -> Result<Self, String> {
         let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|error| format!("{text:?}: {error}"));
         let mut message = Message::builder().from(mailbox(from)?);

@@ -14,10 +14,10 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{WATCH_EVERY, wording};
-use crate::domain::alarm::{Alarm, Cause, Changes, Kind, Notice, SOON_AGAIN, Sighting, Turn, reconcile};
+use crate::alarms::senders::{Refused, Sender, Taken};
+use crate::domain::alarm::{Alarm, Cause, Changes, Kind, Notice, Phase, SOON_AGAIN, Sighting, reconcile};
 use crate::domain::outbox::TOO_OLD;
 use crate::domain::time::Timestamp;
-use crate::monitor::robots::{Refused, Robot, Taken};
 use crate::store::StoreError;
 use crate::store::alarms::{AlarmStore, Bounds, Checks, NewMessage, Question, Record, Report, Survey};
 use crate::telemetry::{self, Metrics};
@@ -92,7 +92,7 @@ impl Step {
 /// Watches over the plant.
 pub struct Watch {
     store: Arc<dyn AlarmStore>,
-    robots: Vec<Arc<Robot>>,
+    senders: Vec<Arc<Sender>>,
     metrics: Arc<Metrics>,
     settings: Settings,
     replica: Replica,
@@ -116,7 +116,7 @@ impl Watch {
     #[must_use]
     pub fn new(
         store: Arc<dyn AlarmStore>,
-        robots: Vec<Arc<Robot>>,
+        senders: Vec<Arc<Sender>>,
         metrics: Arc<Metrics>,
         settings: Settings,
         replica: Replica,
@@ -125,7 +125,7 @@ impl Watch {
     ) -> Self {
         Self {
             store,
-            robots,
+            senders,
             metrics,
             settings,
             replica,
@@ -232,8 +232,8 @@ impl Watch {
         }
         let notices = changes.notices(now);
         let messages = notices.iter().flat_map(|notice| {
-            let gets = self.robots.iter().map(|robot| robot.channel()).filter(|channel| channel.gets(notice.kind));
-            let knows = |name: &str| notice.turn == Turn::Firing && told.contains(name);
+            let gets = self.senders.iter().map(|sender| sender.channel()).filter(|channel| channel.gets(notice.kind));
+            let knows = |name: &str| notice.turn == Phase::Firing && told.contains(name);
             gets.filter(move |channel| !knows(&channel.name)).map(|channel| NewMessage {
                 message_id: fresh_id(),
                 channel: channel.name.clone(),
@@ -267,15 +267,15 @@ impl Watch {
         }
         let sighting = Sighting { cause: self.replica.storage_failing(trouble), since: trouble.since };
         let notice =
-            Notice { turn: Turn::Firing, kind: Kind::StorageFailing, at: now, alarms: vec![sighting], more: 0 };
-        let left = self.robots.iter().filter(|robot| {
-            let channel = robot.channel();
+            Notice { turn: Phase::Firing, kind: Kind::StorageFailing, at: now, alarms: vec![sighting], more: 0 };
+        let left = self.senders.iter().filter(|sender| {
+            let channel = sender.channel();
             channel.gets(Kind::StorageFailing) && !trouble.told.contains(&channel.name)
         });
-        let sends = left.map(|robot| async {
-            let channel = robot.channel();
+        let sends = left.map(|sender| async {
+            let channel = sender.channel();
             let letter = wording::letter(&notice, &fresh_id(), channel.language);
-            (channel.name.clone(), robot.send(&letter, now).await)
+            (channel.name.clone(), sender.send(&letter, now).await)
         });
         let mut told = Vec::new();
         for (channel, sent) in join_all(sends).await {
@@ -344,7 +344,7 @@ impl Watch {
         for dropped in self.store.prune(&bounds).await? {
             warn!(channel = dropped.channel, dropped = dropped.dropped, "messages of alarms were given up");
             // Only of channels there are: the label stays bounded.
-            if self.robots.iter().any(|robot| robot.channel().name == dropped.channel) {
+            if self.senders.iter().any(|sender| sender.channel().name == dropped.channel) {
                 self.metrics.alarm_messages_dropped(&dropped.channel, dropped.dropped);
             }
         }

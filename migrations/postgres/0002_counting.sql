@@ -1,0 +1,78 @@
+-- Counting: the update log, and the barcodes that stand counted.
+
+create domain update_counter as text check (value in ('input', 'output', 'scrap'));
+create domain update_action as text check (value in ('scan', 'unbind', 'correction'));
+create domain update_outcome as text check (value in ('counted', 'refused'));
+
+-- One row per decided request, counted or refused. A row is never changed and never deleted.
+-- There is no foreign key to work_orders: it would lock the work order's row once more for each scan.
+create table update_log (
+    request_id          text collate "C" primary key,
+    work_order          text collate "C" not null,
+    -- 1..n without gaps over the counted updates of a work order; null when refused
+    seq                 bigint,
+    -- when refused: the work order's seq at that moment
+    at_seq              bigint,
+    counter             update_counter not null,
+    action              update_action not null,
+    -- what was asked
+    quantity            bigint,
+    asked_delta         bigint,
+    set_to              bigint,
+    expected            bigint,
+    -- what was done
+    delta               bigint not null,
+    before              bigint not null,
+    after               bigint not null,
+    -- as sent, and in the canonical form that is compared
+    barcode             text,
+    barcode_canonical   text collate "C",
+    step                text not null default '',
+    step_canonical      text collate "C" not null default '',
+    station             text,
+    terminal            text,
+    operator            text,
+    reason              text,
+    note                text,
+    -- the work order's line and product when the request was decided
+    line                text,
+    product_code        text,
+    fence               bigint not null,
+    work_order_status   text not null,
+    remaining           bigint not null,
+    -- by the terminal's clock, by the server's clock, the caller's principal
+    scanned_at          timestamptz(3),
+    recorded_at         timestamptz(3) not null,
+    recorded_by         text not null,
+    outcome             update_outcome not null,
+    code                text,
+    -- if refused because the barcode is counted: the update that counted it
+    original_request_id text collate "C",
+    -- the number of the 201's rendering, so that a repeat gets the same bytes
+    rendering           smallint not null,
+    constraint update_log_outcome check (
+        (outcome = 'counted' and seq is not null and at_seq is null and code is null)
+        or (outcome = 'refused' and seq is null and at_seq is not null and code is not null and delta = 0)),
+    constraint update_log_work_order_seq_key unique (work_order, seq)
+) with (autovacuum_vacuum_insert_scale_factor = 0.05);
+
+-- the refused updates of a work order, in the order of its list
+create index update_log_refused on update_log (work_order, at_seq, recorded_at, request_id) where seq is null;
+-- the life of one part
+create index update_log_barcode on update_log (barcode_canonical, recorded_at, request_id) where barcode_canonical is not null;
+-- the refused duplicates by time, for the alarm `duplicate-burst`; it holds refused rows only
+create index update_log_duplicates on update_log (recorded_at) where code = 'barcode-already-counted';
+
+-- One row per standing count of a barcode. If the policy is `once`, the ordinal is always 1, so
+-- the primary key refuses a second count.
+create table barcode_claims (
+    work_order          text collate "C" not null,
+    counter             text collate "C" not null,
+    step                text collate "C" not null default '',
+    barcode             text collate "C" not null,
+    ordinal             bigint not null,
+    -- the update that counted it, and its pieces
+    request_id          text collate "C" not null,
+    quantity            bigint not null,
+    primary key (work_order, counter, step, barcode, ordinal)
+);

@@ -1,2 +1,0 @@
--- Nothing: SQLite has no domains, and compiles the CHECK constraints of its tables once, with
--- the statement. The number is kept for PostgreSQL's.
