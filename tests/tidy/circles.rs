@@ -12,7 +12,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::reading::{By, Module, Source, Steps, absolute, sources};
 
 /// Circles that stand today, as the lists of their files. An entry that is no longer true fails.
-const STILL_TO_DO: &[&[&str]] = &[];
+const STILL_TO_DO: &[&[&str]] = &[
+    &["src/alarms/dispatch.rs", "src/alarms/mod.rs", "src/alarms/watch.rs"],
+    &[
+        "src/alarms/senders/mail.rs",
+        "src/alarms/senders/mod.rs",
+        "src/alarms/senders/payload.rs",
+        "src/alarms/senders/web.rs",
+    ],
+    &["src/cli.rs", "src/cli/alarms.rs", "src/cli/consistency.rs"],
+    &[
+        "src/counting/batch.rs",
+        "src/counting/lanes/leased.rs",
+        "src/counting/lanes/mod.rs",
+        "src/counting/lanes/row_locked.rs",
+        "src/counting/mod.rs",
+        "src/counting/queue.rs",
+    ],
+    &["src/demo/mod.rs", "src/demo/service.rs", "src/demo/view.rs"],
+    &["src/demo/network.rs", "src/demo/terminal.rs"],
+    &[
+        "src/http/access.rs",
+        "src/http/code.rs",
+        "src/http/consistency.rs",
+        "src/http/edge.rs",
+        "src/http/extract.rs",
+        "src/http/health.rs",
+        "src/http/json.rs",
+        "src/http/mod.rs",
+        "src/http/pages.rs",
+        "src/http/problem.rs",
+        "src/http/scans.rs",
+        "src/http/updates.rs",
+        "src/http/work_orders.rs",
+    ],
+    &["src/lease/redis/connection.rs", "src/lease/redis/endpoint.rs"],
+    &["src/lease/redis/hints.rs", "src/lease/redis/keeper.rs", "src/lease/redis/mod.rs"],
+    &["src/store/postgres/connect.rs", "src/store/postgres/mod.rs", "src/store/postgres/write.rs"],
+    &["src/store/sqlite.rs", "src/store/sqlite/folder.rs", "src/store/sqlite/write.rs"],
+];
 
 #[test]
 fn no_file_needs_a_file_that_needs_it() {

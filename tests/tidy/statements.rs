@@ -3,7 +3,17 @@
 use crate::reading::{Source, sources};
 
 /// Files that still hold statements. An entry that has become good, or is gone, fails.
-const STILL_TO_DO: &[&str] = &[];
+const STILL_TO_DO: &[&str] = &[
+    "src/store/postgres/alarms.rs",
+    "src/store/postgres/connect.rs",
+    "src/store/postgres/consistency.rs",
+    "src/store/postgres/mod.rs",
+    "src/store/postgres/write.rs",
+    "src/store/sqlite/alarms.rs",
+    "src/store/sqlite/consistency_statements.rs",
+    "src/store/sqlite/folder.rs",
+    "src/store/sqlite/statements.rs",
+];
 
 /// What begins, ends or sets up a transaction is short and has no file.
 const MAY_STAND_IN_STRINGS: [&str; 5] = ["begin", "commit", "rollback", "pragma", "savepoint"];
