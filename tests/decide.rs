@@ -56,6 +56,7 @@ impl Model {
 }
 
 impl Order {
+    // Long: the rules a second time, in one place, to compare with.
     fn apply(&mut self, request: &Request) -> Result<i64, Refused> {
         use RefusalCode as Code;
         let refused = |code| Err(Refused::Finally(code));

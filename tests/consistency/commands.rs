@@ -31,6 +31,7 @@ fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
+// Long: one drift goes through every command and route.
 pub async fn drift_is_found_shown_repaired_and_resolved_by_commands_and_routes(floor: &Floor) {
     let number = floor.work_order(BarcodePolicy::Once).await;
     floor.count(&[scan_of(&number, "A"), scan(&number)]).await;

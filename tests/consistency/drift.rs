@@ -242,6 +242,7 @@ async fn long(floor: &Floor, barcode: &str) -> WorkOrderNumber {
     number
 }
 
+// Long: mostly the table of what is changed and what is found.
 pub async fn a_long_log_is_judged_as_a_short_one(floor: &Floor) {
     let number = long(floor, "'B' || n").await;
     let report = floor.check(Range::Full, None).await;

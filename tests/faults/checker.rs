@@ -132,6 +132,7 @@ impl Ledger {
         self.rows.values().filter(|row| row.outcome == "counted").count()
     }
 
+    // Long: all that a row must keep, in the order in which it is checked.
     fn see_row(&mut self, row: &Row, wrong: &mut Vec<Violation>) {
         let mut say = |promise, how: String| wrong.push(Violation::of(promise, how));
         let name = format!("{} of {} (seq {:?})", row.request_id, row.work_order, row.seq);

@@ -254,6 +254,7 @@ impl Nemesis {
         }
     }
 
+    // Long: one arm for each fault.
     async fn inflict(&mut self, strike: &Strike, plant: &mut Plant, floor: &Floor) {
         let target = strike.target;
         // Ahead and back by turns, so that both ways are had.

@@ -25,6 +25,7 @@ fn a_good_history_is_green() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+// Long: one breach after the other.
 #[test]
 fn every_breach_of_a_promise_is_red() {
     check("a row twice", Promise::Once, |e| {

@@ -52,11 +52,7 @@ pub struct Report {
 
 /// Runs a plan from an empty plant to the last calm.
 pub async fn run(plan: Plan) -> Report {
-    // Two or three replicas, as the seed has it.
-    let mut plant = match plan.embedded {
-        true => Plant::embedded(plan.disk).await,
-        false => Plant::shared(2 + usize::try_from(plan.seed % 2).expect("0 or 1"), plan.disk).await,
-    };
+    let mut plant = plant_of(&plan).await;
     let floor = Floor::new(plant.doors(), work_orders(&plant.doors()[0], WORK_ORDERS).await);
     let terminals = Terminals::start(&floor, plan.terminals, plan.seed);
     let watcher = Watcher::start(plant.books(), &floor.history);
@@ -105,12 +101,24 @@ pub async fn run(plan: Plan) -> Report {
     terminals.join().await;
     let tally = run.tally(&plant, &watcher, &scraper, &last);
     if !violations.is_empty() {
-        for (place, replica) in plant.replicas.iter().enumerate() {
-            eprintln!("--- the end of the log of replica {place}\n{}", replica.log());
-        }
+        show_logs(&plant);
     }
     violations.truncate(TOLD);
     Report { tally, violations }
+}
+
+async fn plant_of(plan: &Plan) -> Plant {
+    match plan.embedded {
+        true => Plant::embedded(plan.disk).await,
+        // Two or three replicas, as the seed says.
+        false => Plant::shared(2 + usize::try_from(plan.seed % 2).expect("0 or 1"), plan.disk).await,
+    }
+}
+
+fn show_logs(plant: &Plant) {
+    for (place, replica) in plant.replicas.iter().enumerate() {
+        eprintln!("--- the end of the log of replica {place}\n{}", replica.log());
+    }
 }
 
 /// Creates work orders without a limit, and a few with one.

@@ -1,7 +1,7 @@
 //! PostgreSQL: a database of the test's own on the shared server, or a whole server of its own.
 
 use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::disk::Disk;
 use super::guard::{self, Guard};
-use super::{SOON, database_url, eventually, free_port, tail, unique};
+use super::{SOON, database_url, eventually, free_port, programs, tail, unique};
 
 /// A fresh, empty database, dropped at the end of the test.
 pub struct Database {
@@ -144,7 +144,7 @@ impl Postgres {
             let file = postgres.folder.path().join(setting);
             std::fs::copy(original, &file).expect("the folder is ours");
             std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("the file is ours");
-            own(&file);
+            programs::own(&file);
             (setting.to_owned(), file.display().to_string())
         });
         postgres.settings.extend(settings);
@@ -223,7 +223,7 @@ impl Postgres {
         let folder = tempfile::Builder::new().prefix("scanfence-pg.").tempdir_in(parent).expect("a temporary folder");
         let postgres = Self {
             server: None,
-            programs: programs(),
+            programs: programs::folder(),
             port: free_port(),
             password,
             settings,
@@ -236,10 +236,10 @@ impl Postgres {
         // The server's user may be another one, who has to get through and write.
         std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).expect("the folder is ours");
         std::fs::write(folder.join("password"), &postgres.password).expect("the folder is ours");
-        own(&folder.join("password"));
+        programs::own(&folder.join("password"));
         std::fs::create_dir(postgres.data()).expect("the folder is ours");
         std::fs::set_permissions(postgres.data(), PermissionsExt::from_mode(0o700)).expect("the folder is ours");
-        own(&postgres.data());
+        programs::own(&postgres.data());
         postgres
     }
 
@@ -387,7 +387,7 @@ impl Postgres {
         let mut command = Command::new(self.programs.join(program));
         command.current_dir("/").stdin(Stdio::null()).env_clear().process_group(0);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        if let Some((user, group)) = unprivileged() {
+        if let Some((user, group)) = programs::user() {
             command.uid(user).gid(group);
         }
         command
@@ -421,40 +421,5 @@ fn stop_all(postmaster: rustix::process::Pid) -> Vec<rustix::process::Pid> {
 fn resume_all(postmaster: rustix::process::Pid) {
     for pid in guard::children_of(postmaster).into_iter().chain([postmaster]) {
         guard::signal(pid, Signal::CONT);
-    }
-}
-
-/// Where the newest PostgreSQL's programs are: PATH (as `./test` sets it) or Debian's place.
-fn programs() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let has_all =
-        |folder: &PathBuf| ["initdb", "postgres", "pg_basebackup"].iter().all(|name| folder.join(name).exists());
-    let debians = || {
-        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-        let version = versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).max()?;
-        Some(PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))).filter(has_all)
-    };
-    let found = std::env::split_paths(&path).find(has_all).or_else(debians);
-    found.expect("PostgreSQL's initdb, postgres and pg_basebackup are in no folder of PATH: run ./test, which finds or installs them")
-}
-
-/// A user and group to run a server as, where this is root.
-fn unprivileged() -> Option<(u32, u32)> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let users = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
-    let ids = |name: &str| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    let found = ids("postgres").or_else(|| ids("nobody"));
-    Some(found.expect("PostgreSQL refuses to run as root, and there is no user postgres or nobody"))
-}
-
-fn own(path: &Path) {
-    if let Some((user, group)) = unprivileged() {
-        chown(path, Some(user), Some(group)).expect("root may give files away");
     }
 }

@@ -5,6 +5,8 @@
 //! no 201 is repeated under its request id until it does, and the quantities are compared
 //! with the acknowledged scans. One line of JSON on stdout; exit code 1 where the
 //! check fails.
+//!
+//! Long: one program, whose terminals, stretches and tallies share one state.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -152,6 +152,7 @@ async fn take(redis: &mut ConnectionManager, lock: &str, owner: &str) -> Result<
     }
 }
 
+// Long: one transaction, statement by statement.
 /// One transaction; an early return drops it, which rolls it back.
 async fn count(database: &PgPool, work_order: &str, request_id: &str, scan: &Scan) -> Result<(Value, bool), Refusal> {
     let mut transaction = database.begin().await?;
