@@ -85,7 +85,7 @@ async fn connections_beyond_the_limit_wait_for_one_to_end() {
     assert!(answered + Duration::from_millis(200) > cut, "a third was served beside the two");
 }
 
-/// Rows that somebody else has locked: nothing can be counted until they let go.
+/// Rows that another session has locked: nothing can be counted until it releases them.
 struct Locked(PgConnection);
 
 impl Locked {

@@ -1,8 +1,8 @@
-//! `openapi.yaml` against the code: what is in one must be in the other.
+//! Compares `openapi.yaml` with the code.
 //!
-//! Compares routes, methods and problem codes, checks that the document is sound in itself, and sends
-//! its examples to a running service. The tests of the HTTP layer and of the contract compare
-//! every answer that they get with the document.
+//! Routes, methods and problem codes must be the same in both. The document must be sound in itself. A
+//! running service must answer its examples as documented. The tests of the HTTP layer and of the
+//! contract compare every answer that they get with the document.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 

@@ -45,11 +45,11 @@ pub const NO_LATE_WRITER: &str = "no late writer";
 /// What a request asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// One piece more: always counted.
+    /// One piece more. It is always counted.
     Count,
-    /// One piece more, the part: refused for good where it stands counted.
+    /// One piece more, the part. It is refused for good if the part is counted already.
     CountPart,
-    /// One piece less: refused for good where there is none.
+    /// One piece less. It is refused for good if the quantity is 0.
     TakeBack,
 }
 
@@ -58,23 +58,23 @@ pub enum Ask {
 pub enum Action {
     /// A client sends its request to a worker, until it is answered.
     Send(Key, Place),
-    /// A worker takes all that waits, and has or gets the lease.
+    /// A worker that has or gets the lease takes all requests that wait.
     Take(Place),
-    /// It has waited long enough for a lease that another one holds.
+    /// It stops waiting for a lease that the other worker holds.
     LosePatience(Place),
-    /// It loads what memory does not know, and decides; the write is on its way.
+    /// It loads what is not in memory, and decides. The write is on its way.
     Load(Place),
     /// It asks for a lease above the one that it has seen, and decides.
     AskAnew(Place),
-    /// By the row lock: it locks, loads and decides; the commit is on its way.
+    /// By the row lock: it locks, loads and decides. The commit is on its way.
     Lock(Place),
     /// The database carries out its write, and it hears and answers.
     Commit(Place),
-    /// It gives up a lease: idle, asked for, or held for longest.
+    /// It gives up a lease: it is idle, the other worker asks for it, or the longest hold is over.
     Release(Place),
     /// A lease that nobody renews runs out.
     RunOut,
-    /// A write that nobody waits for any more is carried out after all.
+    /// The database carries out a write that no worker waits for any more.
     Straggle(usize),
 
     /// Fault: a worker dies and starts again, its memory lost.
@@ -93,8 +93,8 @@ pub enum Action {
     Silence(Place),
     /// Fault: Redis grants, and the answer is lost.
     GrantLost(Place),
-    /// Fault: the client's connection breaks, and the answer will be lost; the worker does
-    /// not care. The client sends again, and so the request is there twice.
+    /// Fault: the client's connection breaks, and the answer will be lost. The worker goes on. The client
+    /// sends again, so the request is there twice.
     HangUp(Key),
     /// Fault: the network delivers a request once more, after it was answered.
     Repeat(Key, Place),
@@ -115,7 +115,7 @@ impl Model for Design {
         };
         let client = Client { call: Call::Unsent, answer: None };
         vec![State {
-            // It has a past: a process long gone has written under the second fence.
+            // A process that has ended long ago has written under the second fence.
             row: Row { quantity: 0, seq: 0, fence: 2, owner: Some(2), stamp: 0 },
             log: Vec::new(),
             claim: None,
@@ -241,7 +241,7 @@ impl Model for Design {
             Property::always(NO_LATE_WRITER, |_, state: &State| {
                 !state.late_writer && state.log.is_sorted_by_key(|update| update.fence)
             }),
-            // And that all this was put to the test:
+            // These must happen in some run, or the promises above prove little:
             Property::sometimes("a write comes late, at a row that has moved on", |_, state: &State| {
                 state.writes.iter().any(|write| write.by.is_none() && write.loaded != state.row.stamp)
             }),
@@ -276,7 +276,7 @@ impl Model for Design {
 }
 
 impl Design {
-    /// What a worker may do next, or suffer.
+    /// What can happen next to one worker.
     fn actions_of(&self, state: &State, place: Place, worker: &Worker, actions: &mut Vec<Action>) {
         let faulty = state.faults > 0;
         let unlocked = !state.writes.iter().any(|write| write.locked && write.by != Some(place));

@@ -1,7 +1,7 @@
-//! Alarms on both stores, from what is wrong to who was told.
+//! Alarms on both stores, from the cause to the message that a person gets.
 //!
-//! A test calls a step of the watch or of a dispatch with the time that it shall be, so hours
-//! pass in no time. The receivers are real.
+//! A test calls a step of the watch or of a dispatch with a time of its choice, so it needs no waiting.
+//! The receivers are real.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 

@@ -67,7 +67,7 @@ impl Plant {
             .await;
     }
 
-    /// A check that ended so.
+    /// A check that ended in this state.
     pub async fn check(&self, range: &str, state: &str, ended: u64) {
         let at = at(ended);
         self.run(&format!(
@@ -78,7 +78,7 @@ impl Plant {
         .await;
     }
 
-    /// So many refused scans of a station, one each second.
+    /// This many refused scans of a station, one each second.
     pub async fn refused(&self, station: &str, code: &str, from: u64, count: u64) {
         for n in 0..count {
             let at = at(from + n);
@@ -193,7 +193,7 @@ pub fn fired(work_orders: &[&str], when: u64) -> Changes {
     Changes { fired: fired.collect(), ..Changes::default() }
 }
 
-/// What a step told, as `firing drift 2`.
+/// The messages of a step, as `firing drift 2`.
 pub fn told(step: Step) -> Vec<String> {
     match step {
         Step::Told(notices) => {

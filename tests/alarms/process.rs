@@ -34,7 +34,7 @@ pub async fn a_service_tells_people_of_drift_and_bursts_and_shows_no_secret(plan
     let text = failing.received()[0].text().to_owned();
     assert!(text.starts_with("[Scanfence] 1 个工单数量与记录不符\n• P2025："), "{text}");
 
-    // Meanwhile a scanner fires twice and more, and each scan has its answer.
+    // During that time a scanner repeats a scan, and each scan gets its answer.
     let client = service.client();
     let json = ("content-type", "application/json");
     client.request("PUT", "/v1/work-orders/W1", &[json], r#"{"planned_quantity":500}"#).await.unwrap();

@@ -61,7 +61,7 @@ pub async fn drift_in_many_work_orders_is_one_message(plant: Plant) {
     let text = receiver.received()[0].text().to_owned();
     assert!(text.starts_with("[Scanfence] Drift in 25 work orders\n• W00:") && text.contains("and 15 more"), "{text}");
     assert_eq!(plant.store.open_alarms().await.unwrap().len(), 25);
-    // One more is told of by itself.
+    // One more gets a message of its own.
     plant.finding("W99", 40).await;
     assert_eq!(told(watch.step(at(41)).await), ["firing drift 1"]);
 }
@@ -77,7 +77,7 @@ pub async fn a_burst_of_duplicates_at_one_station_is_told(plant: Plant) {
     let (station, work_order) = ("S1".to_owned(), "W1".to_owned());
     let cause = Cause::DuplicateBurst { station, refused: 20, within_seconds: 60, work_order };
     assert_eq!((&alarms[0].cause, alarms[0].since), (&cause, at(100)));
-    // The minute has passed; after five quiet ones more it is over.
+    // The minute has passed. After five more quiet minutes the alarm ends.
     assert!(told(watch.step(at(190)).await).is_empty());
     assert!(told(watch.step(at(489)).await).is_empty());
     assert_eq!(told(watch.step(at(490)).await), ["resolved duplicate-burst 1"]);
@@ -94,7 +94,7 @@ pub async fn a_check_that_is_overdue_or_fails_is_told(plant: Plant) {
     assert!(told(watch.step(at(1210)).await).is_empty());
     plant.check("recent", "drift", 1500).await;
     assert_eq!(told(watch.step(at(1505)).await), ["resolved check-failing 1"]);
-    // A full check that gets on holds up the recent ones and is no reason for an alarm.
+    // A full check that makes progress delays the recent ones. That is no reason for an alarm.
     let started = |advanced: u64| {
         format!(
             "insert into consistency_checks (check_id, range, state, requested_by, requested_at, advanced_at)
@@ -125,7 +125,7 @@ pub async fn redis_that_is_away_for_long_is_told_once_whoever_sees_it(plant: Pla
     let replicas: BTreeSet<String> = ["a:8080".into(), "b:8080".into()].into();
     assert_eq!((&alarms[0].cause, alarms[0].since), (&Cause::LeaseAway { replicas }, at(0)));
 
-    // The second one dies, the first one is well again: what nobody renews is over.
+    // The second one dies, the first one is well again: a sighting that is not renewed ends.
     let mut first = plant.watch_as("a", &[], false);
     assert!(told(first.step(at(70)).await).is_empty(), "the other one was seen a moment ago");
     assert!(told(first.step(at(107)).await).is_empty());
@@ -143,7 +143,7 @@ pub async fn one_replica_has_the_turn_and_another_takes_it_over(plant: Plant) {
     assert_eq!(first.step(at(40)).await, Step::NotOurTurn);
     plant.repair("P2025").await;
     assert_eq!(told(second.step(at(91)).await), ["resolved drift 1"]);
-    // A turn taken by a clock that is put back: nobody waits for that hour to come again.
+    // A turn was taken before the clock was set back: it does not block until that hour comes again.
     assert_ne!(second.step(at(4000)).await, Step::NotOurTurn);
     assert_ne!(first.step(at(400)).await, Step::NotOurTurn);
 }

@@ -59,7 +59,7 @@ pub async fn what_a_dead_process_had_claimed_is_sent_again_under_its_id(plant: P
     let dispatch = plant.dispatch(&robot);
     assert_eq!(dispatch.step(at(60)).await.unwrap(), Stepped::Nothing);
     assert_eq!(dispatch.step(at(61)).await.unwrap(), Stepped::Delivered);
-    // Nobody sends for a channel that has nothing, or is none.
+    // Nothing is sent for a channel that has no messages or does not exist.
     assert_eq!(dispatch.step(at(200)).await.unwrap(), Stepped::Nothing);
     plant.store.work("unknown", &mut |_, _| panic!("it has no row")).await.unwrap();
 }
@@ -128,7 +128,7 @@ pub async fn what_is_too_old_or_too_many_is_dropped_oldest_first(plant: Plant) {
         .await
         .unwrap();
     assert_eq!(first.as_deref(), Some("m-a-M005"), "W3 and the first of the many are gone");
-    // What was settled long ago is deleted, alarms with it; open ones stay.
+    // Messages and alarms that were settled long ago are deleted; open ones stay.
     assert!(plant.store.prune(&bounds(50, 5, 45)).await.unwrap().is_empty());
     let open = plant.store.open_alarms().await.unwrap();
     assert_eq!(open.len(), 4 + many.len());

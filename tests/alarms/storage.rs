@@ -76,7 +76,7 @@ pub async fn a_store_that_fails_for_long_is_told_directly_and_written_down_later
     let robots = [robot("good", &good), robot("bad", &bad)];
     let store = Arc::new(Failing { store: Arc::clone(&plant.store), fails: AtomicBool::new(true) });
     let mut watch = watch(store.clone(), "a", &robots, false);
-    // A short trouble is told to nobody.
+    // A short failure causes no message.
     assert_eq!(watch.step(at(0)).await, Step::StorageFails(Vec::new()));
     assert_eq!(watch.step(at(50)).await, Step::StorageFails(Vec::new()));
     store.fails.store(false, Ordering::Relaxed);
@@ -92,7 +92,7 @@ pub async fn a_store_that_fails_for_long_is_told_directly_and_written_down_later
     assert_eq!(bad.received().len(), 2);
     assert!(plant.store.open_alarms().await.unwrap().is_empty());
 
-    // It is back: written down, and told to whom it could not be told before.
+    // It is back: the alarm is written, and sent to the channel that failed before.
     store.fails.store(false, Ordering::Relaxed);
     bad.then(GOOD);
     assert_eq!(told(watch.step(at(180)).await), ["firing storage-failing 1"]);
@@ -135,7 +135,7 @@ pub async fn everything_is_read_back_as_it_was_written(plant: Plant) {
     let mut seen = plant.store.survey(&question).await.unwrap().sightings;
     seen.sort_by_key(|sighting| sighting.cause.kind());
     assert_eq!(seen, sightings);
-    // What is not reported again is forgotten, and that of others is left alone.
+    // A sighting that is not reported again is deleted. Those of other replicas stay.
     let report = Report { holder: "b".into(), sightings: sightings[..1].to_vec(), ..report };
     assert!(!plant.store.report(&report).await.unwrap());
     let report = Report { holder: "a".into(), sightings: Vec::new(), ..report };

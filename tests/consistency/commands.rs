@@ -10,7 +10,7 @@ use crate::shop::{scan, scan_of};
 use crate::stage::service::program;
 use crate::stage::{SOON, eventually, unique};
 
-/// Runs a command of the program beside whatever runs.
+/// Runs a command of the program beside a running service.
 async fn command(floor: &Floor, args: &[&str]) -> Output {
     let mut command = of(floor, args);
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()

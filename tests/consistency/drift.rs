@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use crate::floor::Floor;
 use crate::shop::{correct, count, number, scan, scan_of, settle, unbind};
 
-/// One way to bend a work order, and what must be found.
+/// One wrong change of a work order, and the finding for it.
 struct Bent {
-    /// What the hand does; `W` stands for the work order.
+    /// The statements of the change; `W` stands for the work order.
     sql: &'static str,
     found: &'static [Found],
 }

@@ -1,4 +1,4 @@
-//! The checker, seen red: a good history, and what each promise's breach makes of it.
+//! Shows that the checker goes red: a good history, and one violation of each promise.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! A run: a plant at work, struck by faults, watched all the time, and judged at every calm.
+//! A run: a plant at work while faults happen. A watcher looks all the time, and the checker judges
+//! the whole history after each round.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::stage::client::Client;
 use crate::stage::{SOON, eventually};
 use serde_json::json;
 
-/// After calm everything is settled and everybody ready within this time.
+/// Within this time after the last fault, everything is settled and every replica is ready.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 /// Before the first fault, and between two rounds.
 const WARM_UP: Duration = Duration::from_millis(800);
@@ -30,7 +31,7 @@ const TOLD: usize = 12;
 /// What to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Decides what strikes when, and what terminals send.
+    /// Decides the faults, their times, and what the terminals send.
     pub seed: u64,
     /// Rounds are begun for so long; at least one is.
     pub at_least: Duration,
@@ -50,7 +51,7 @@ pub struct Report {
     pub violations: Vec<Violation>,
 }
 
-/// Runs a plan from an empty plant to the last calm.
+/// Runs a plan from an empty plant to the end of the last round.
 pub async fn run(plan: Plan) -> Report {
     let mut plant = plant_of(&plan).await;
     let floor = Floor::new(plant.doors(), work_orders(&plant.doors()[0], WORK_ORDERS).await);

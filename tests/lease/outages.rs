@@ -1,4 +1,4 @@
-//! Redis that hangs, forgets, fails over or grants nothing.
+//! Redis hangs, loses its data, fails over or grants nothing.
 
 use std::time::{Duration, Instant};
 
@@ -183,8 +183,8 @@ async fn a_node_of_a_cluster_that_grants_nothing_is_found_though_nobody_asks_it(
     }
 }
 
-/// Asks for one new work order after another, as a plant does, for `time`, and gives how long
-/// `replica` said meanwhile that the leases are away, up to the end without a break.
+/// Asks for one new work order after another for `time`, as a plant does. Returns for how long at the end
+/// `replica` has reported without a break that the leases are away.
 async fn away_at_last(replica: &Replica, time: Duration) -> Duration {
     let (start, mut since, mut asked) = (Instant::now(), None, 0);
     while start.elapsed() < time {
@@ -192,7 +192,7 @@ async fn away_at_last(replica: &Replica, time: Duration) -> Duration {
             asked += 1;
             replica.ask_once(&format!("P{asked}"), 0).await;
         }
-        // Reads go on, and are no proof.
+        // Reads still work. They do not show that Redis grants.
         let _ = replica.lease.view(&number("P0")).await;
         match replica.lease.health() {
             Health::Away => since = since.or(Some(Instant::now())),

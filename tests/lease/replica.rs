@@ -11,7 +11,7 @@ use scanfence::telemetry::{LeaseLabel, Metrics};
 pub const MS: Duration = Duration::from_millis(1);
 /// Longer than any test waits for something to run out by itself.
 pub const LONG: Duration = Duration::from_secs(20);
-/// What ought to happen soon happens within this.
+/// The deadline for what should happen soon.
 pub const SOON: Duration = Duration::from_secs(5);
 
 /// One replica.
@@ -38,7 +38,7 @@ impl Replica {
         self.lease.ensure(&asks).await.pop().expect("one standing for each ask")
     }
 
-    /// Asks, again too where one call was too slow: these tests share few cores.
+    /// Asks, and asks again if one call was too slow: these tests share few cores.
     pub async fn ask(&self, work_order: &str, floor: i64) -> LeaseState {
         for _ in 0..5 {
             let standing = self.ask_once(work_order, floor).await;
@@ -91,7 +91,7 @@ pub fn fence(standing: &LeaseState) -> Fence {
     }
 }
 
-/// Waits until it is so.
+/// Waits until it is true.
 pub async fn eventually(what: &str, so: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + SOON;
     while !so().await {

@@ -12,7 +12,7 @@ use crate::stage::redis::Redis;
 async fn a_lease_is_handed_over_to_the_one_that_waits() {
     let redis = Redis::start();
     let [a, b, c] = ["a", "b", "c"].map(|owner| Replica::start(&redis.url(), owner, LONG));
-    // On a machine that dozes a reservation may lapse before we look.
+    // On a slow machine a reservation may end before the test looks.
     let kept = async |work_order: &str, handed_over: u64| {
         a.hold(work_order, 0).await;
         assert_eq!(b.ask(work_order, 0).await, LeaseState::Busy);
@@ -118,7 +118,7 @@ async fn pitfall_20_work_orders_asked_for_in_different_orders_do_not_deadlock() 
     assert_eq!(held(&a) + held(&b), 50);
 }
 
-/// Works on `work_order` batch by batch for a while; the batches made and the longest wait.
+/// Works on `work_order` batch by batch for this time. Returns the number of batches and the longest wait.
 pub async fn work(replica: Replica, work_order: &str, time: Duration) -> (u64, Duration) {
     let start = Instant::now();
     let (mut batches, mut longest, mut last) = (0, Duration::ZERO, start);

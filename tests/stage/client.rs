@@ -1,4 +1,4 @@
-//! A client that does what it is told: no redirects, no retries, every answer looked at.
+//! A client without redirects and retries.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A client of one service; clones share their connections.
+/// A client of one service. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
@@ -103,10 +103,10 @@ impl Client {
         answered(self.try_scan(work_order, key, scan).await)
     }
 
-    /// The same, where it may well go wrong.
+    /// The same, if no answer is a possible outcome.
     ///
     /// # Errors
-    /// Where no whole answer came: it may have been counted, or not.
+    /// If no whole answer came: the scan may be counted or not.
     pub async fn try_scan(&self, work_order: &str, key: &str, scan: &Value) -> Result<Reply, Broken> {
         self.json("POST", &format!("/v1/work-orders/{work_order}/scans"), &[("idempotency-key", key)], scan).await
     }

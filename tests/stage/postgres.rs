@@ -54,9 +54,9 @@ impl Database {
         sqlx::query_scalar(sessions).fetch_one(&mut self.connect().await).await.expect("sessions can be counted")
     }
 
-    /// Has sessions that are opened from now on meet and tell every deadlock: a work order that is
-    /// written stays so for long enough to be waited for, and two who wait for each other are told
-    /// before either gives up, as it does after a second.
+    /// Makes later sessions meet, and makes the server count every deadlock. A written work order stays
+    /// locked long enough for another session to wait for it. Two sessions that wait for each other are
+    /// found before either gives up after a second.
     pub async fn show_deadlocks(&self) {
         let slow = format!(
             "alter database {} set deadlock_timeout = 50;
@@ -68,8 +68,8 @@ impl Database {
         execute(&self.url, &slow).await.expect("a superuser may, and the tables are there");
     }
 
-    /// How many deadlocks the server has broken in it, once all other sessions have ended: only
-    /// then have they told.
+    /// How many deadlocks the server has broken in it. A session reports its own only when it ends, so
+    /// this waits until all others have ended.
     pub async fn deadlocks(&self) -> i64 {
         let mut connection = self.connect().await;
         eventually("the sessions end", SOON, async || {
@@ -110,9 +110,9 @@ async fn execute(url: &str, statement: &str) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
-/// A private PostgreSQL server, durable as it comes, that a test may stop, kill and pause.
+/// A private PostgreSQL server, durable as by default. A test may stop, kill and pause it.
 pub struct Postgres {
-    // Dismissed last, so that it still watches while the server is stopped.
+    // Dropped last, so that it still watches while the server is stopped.
     server: Option<Child>,
     programs: PathBuf,
     port: u16,
@@ -233,7 +233,7 @@ impl Postgres {
             folder,
         };
         let folder = postgres.folder.path();
-        // The server's user may be another one, who has to get through and write.
+        // The server may run as another user, who needs access.
         std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).expect("the folder is ours");
         std::fs::write(folder.join("password"), &postgres.password).expect("the folder is ours");
         programs::own(&folder.join("password"));
@@ -248,7 +248,7 @@ impl Postgres {
             if self.run().await {
                 return self;
             }
-            // Somebody else took the port, most likely.
+            // Probably another process has taken the port.
             self.port = free_port();
         }
         panic!("PostgreSQL did not start:\n{}", tail(&self.log()));
@@ -311,7 +311,7 @@ impl Postgres {
         assert!(self.run().await, "PostgreSQL did not start again:\n{}", tail(&self.log()));
     }
 
-    /// Starts it where it has ended by itself, as on a full disk, and waits until it answers.
+    /// Starts it if it has ended by itself, as on a full disk, and waits until it answers.
     pub async fn revive(&mut self) {
         let mut server = self.server.take().expect("it was started");
         let url = self.url("postgres");
@@ -329,7 +329,7 @@ impl Postgres {
         }
     }
 
-    /// Stops all its processes where they stand (SIGSTOP): connections stay, nobody answers.
+    /// Stops all its processes (SIGSTOP): connections stay open, and nothing answers.
     pub fn pause(&self) {
         stop_all(self.postmaster());
     }
@@ -347,7 +347,7 @@ impl Postgres {
         let made = self
             .command("initdb")
             .args(["--username=scanfence", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"])
-            // Nothing of value yet; the server itself syncs whatever it acknowledges.
+            // There is no data yet. The server itself syncs what it acknowledges.
             .args(["--no-sync", "--no-instructions", "--pwfile"])
             .arg(self.folder.path().join("password"))
             .arg("--pgdata")
@@ -357,7 +357,7 @@ impl Postgres {
         assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
     }
 
-    /// Starts the server and waits until it answers; false where it ended instead.
+    /// Starts the server and waits until it answers; false if it ended instead.
     async fn run(&mut self) -> bool {
         let log = std::fs::OpenOptions::new().append(true).open(self.log.path()).expect("the log is ours");
         let mut command = self.command("postgres");
@@ -408,7 +408,7 @@ impl Drop for Postgres {
     }
 }
 
-/// Stops the postmaster, then its children, and names these.
+/// Stops the postmaster, then its children, and returns the children.
 fn stop_all(postmaster: rustix::process::Pid) -> Vec<rustix::process::Pid> {
     guard::signal(postmaster, Signal::STOP);
     let children = guard::children_of(postmaster);

@@ -1,4 +1,4 @@
-//! Batches that wait for their turn, for a lease or for a read, and what comes meanwhile.
+//! Batches that wait for their turn, for a lease or for a read, and requests that arrive during that time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,8 +23,8 @@ use crate::stage::audit::assert_audit;
 use crate::stage::bent::{Bend, Bent};
 use crate::stage::{SOON, eventually, unique};
 
-/// The local lease, which notes what it is asked and told; a work order may be busy at first,
-/// and come free while it is asked for.
+/// The local lease, which notes its calls. A work order may be busy at first, and become free during
+/// the call that asks for it.
 struct Noting {
     local: LocalLease,
     notes: Arc<Mutex<Vec<String>>>,
@@ -83,7 +83,7 @@ impl Lease for Noting {
     }
 }
 
-/// Loads one work order when it is let.
+/// Loads one work order only after the test opens the gate.
 struct LoadsAtAGate {
     number: WorkOrderNumber,
     open: Notify,
@@ -99,7 +99,7 @@ impl Bend for Arc<LoadsAtAGate> {
     }
 }
 
-/// Says when it is asked for updates, and reads them when it is let.
+/// Reports a call for updates, and reads them only after the test opens the gate.
 #[derive(Default)]
 struct ReadsAtAGate {
     asked: Notify,
@@ -115,7 +115,7 @@ impl Bend for Arc<ReadsAtAGate> {
     }
 }
 
-/// Fails the first writes of all, without having done anything.
+/// Fails the first writes, without doing anything.
 struct Failing(AtomicU64);
 
 #[async_trait]
@@ -128,7 +128,7 @@ impl Bend for Failing {
     }
 }
 
-/// Writes when it is let, and remembers what.
+/// Writes only after the test opens the gate, and remembers the ids.
 struct Gated {
     open: Semaphore,
     at_the_gate: AtomicBool,
@@ -174,9 +174,9 @@ async fn gated(ground: &Ground, numbers: &[WorkOrderNumber]) -> (Replica, Arc<Ga
 }
 
 impl Gated {
-    /// Posts one request after the other: the first is being written, the second decided and
-    /// waiting for its turn, and the third waits when the gate is opened.
-    /// Meanwhile the store makes so many new connections.
+    /// Posts one request after the other, and then opens the gate. At that time the first is being written,
+    /// the second is decided and waits for its turn, and the third waits to be decided.
+    /// Before that the store makes this many new connections.
     async fn count(&self, replica: &Replica, [first, second, third]: [Request; 3], connections: u64) -> Vec<Answer> {
         let principal = Principal::named("loopback");
         let post = |request| replica.intake.submit(vec![request], &principal);
@@ -274,7 +274,7 @@ on_both_stores! {
         counted(&answers[0]);
         counted(&answers[1]);
         assert!(matches!(&answers[2], Answer::KeyReused { differs, .. } if differs == &["work_order"]), "{answers:?}");
-        // Tried for itself, it may find out only by its write.
+        // When it is tried alone, only its write may show that the id is taken.
         assert_eq!(gate.written.lock().unwrap()[..2], [["k1"], ["k2"]]);
         replica.stop().await;
     }
@@ -291,7 +291,7 @@ on_both_stores! {
             let gate = Arc::new(ReadsAtAGate::default());
             let bent = Bent { inner: Arc::clone(&store), bend: Arc::clone(&gate) };
             let replica = Replica::start(Arc::new(bent), lease);
-            // Who counted it has to be read, since this replica did not.
+            // This replica did not count it, so it must read the original.
             let again = replica.intake.submit(vec![scan_of(&number, &unique("r-"), "A1")], &Principal::named("loopback"));
             gate.asked.notified().await;
             counted(&replica.count(scan(&number, &unique("r-"))).await);

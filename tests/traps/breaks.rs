@@ -1,4 +1,4 @@
-//! Connections that break with the outcome unknown, restarts, restores, and rows that lag their log.
+//! Connections that break while the outcome is unknown, restarts, restores, and rows that are behind their log.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use crate::stage::bent::{Bend, Bent};
 use crate::stage::postgres::Postgres;
 use crate::stage::unique;
 
-/// Writes, and then says that the connection broke: once.
+/// Writes, and then reports once that the connection broke.
 struct BreaksAfter(AtomicBool);
 
 #[async_trait]
@@ -29,7 +29,7 @@ impl Bend for BreaksAfter {
     }
 }
 
-/// Says that the connection broke, and writes later: before or after the next write.
+/// Reports that the connection broke, and writes later: before or after the next write.
 struct WritesLate {
     late: Mutex<Option<Batch>>,
     before_the_next: bool,
@@ -99,7 +99,7 @@ on_both_stores! {
     async fn pitfall_43_a_row_remembered_from_before_a_restore_is_not_taken_for_the_one_after_it(ground: Ground) {
         let store = ground.store().await;
         let number = work_order(&store, "W").await;
-        // Of one owner, and so under one fence: the stamp alone tells their writes apart.
+        // Both have one owner and so one fence: only the stamp distinguishes their writes.
         let owner = owner();
         let remembers = Replica::start(ground.store().await, Arc::new(LocalLease::new(owner.clone())));
         let other = Replica::start(ground.store().await, Arc::new(LocalLease::new(owner)));
@@ -109,7 +109,7 @@ on_both_stores! {
         ground.execute(
             "delete from update_log where request_id = 'lost';
              update work_orders set seq = 1, input_quantity = 1, stamp = (select stamp from backup)").await;
-        // As many writes since the backup as the one that remembers has seen.
+        // As many writes since the backup as the first replica has seen.
         let five = Ask::Scan { quantity: Quantity::new(5).unwrap(), barcode: None };
         assert_eq!(counted(&other.count(Request { ask: five, ..scan(&number, "k2") }).await).after.get(), 6);
         let update = remembers.count(scan(&number, "k3")).await;

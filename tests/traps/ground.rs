@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::stage::postgres::Database;
 
-/// A database of either kind, which any number of stores open.
+/// A database of either kind. Any number of stores can open it.
 pub enum Ground {
     Sqlite(TempDir),
     Postgres(Database),
@@ -37,7 +37,7 @@ impl Ground {
         }
     }
 
-    /// Runs a statement behind the service's back.
+    /// Runs a statement that the service does not know of.
     pub async fn execute(&self, statement: &str) {
         let statement = sqlx::raw_sql(AssertSqlSafe(statement));
         match self {

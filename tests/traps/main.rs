@@ -1,9 +1,15 @@
-//! The traps of counting. Each test springs one on purpose, on both stores.
+//! Tests for the ways in which this design could count wrongly. Most run on both stores.
 //!
-//! In reading order: a database of either kind ([`ground`]), a process that counts on it
-//! ([`replica`]), and the traps: [`rivals`] that are faster, connections that [`break`](breaks)
-//! with the outcome unknown, requests that the store [`refuses`], [`batches`] that wait for their turn,
-//! [`rows`] that others hold, and the [`plans`] of PostgreSQL.
+//! In reading order:
+//!
+//! - [`ground`]: a database of either kind;
+//! - [`replica`]: a process that counts on it;
+//! - [`rivals`]: replicas that write the same work orders at once;
+//! - [`breaks`]: connections that break while the outcome is unknown;
+//! - [`refuses`]: requests that the store never takes;
+//! - [`batches`]: batches that wait;
+//! - [`rows`]: rows that another session holds;
+//! - [`plans`]: the plans of PostgreSQL.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may well panic")]
 

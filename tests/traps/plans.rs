@@ -1,4 +1,4 @@
-//! What PostgreSQL makes of the statements: their plans, their pages, their collations.
+//! What PostgreSQL does with the statements: plans, pages and collations.
 
 use scanfence::store::postgres;
 use sqlx::AssertSqlSafe;
@@ -36,7 +36,7 @@ async fn pitfall_47_no_statement_of_counting_scans_a_table() {
         for table in ["work_orders", "update_log", "barcode_claims"] {
             assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
         }
-        // Each element is probed for: a list as a whole looks cheaper to scan for one day.
+        // Each element is looked up by itself: for a whole list the planner may prefer a scan one day.
         assert!(!plan.contains("= ANY ($"), "{plan}");
     }
 }
@@ -95,7 +95,7 @@ async fn plans(database: &Database, statements: impl IntoIterator<Item = &str>) 
     .unwrap();
     let mut plans = Vec::new();
     for (n, statement) in statements.into_iter().enumerate() {
-        // The shortest don't use the first two, which a session is told of all the same.
+        // The shortest statements don't use the first two parameters, but `prepare` declares them.
         let prepare = format!("prepare statement_{n} (text[], text[]) as {statement}");
         sqlx::raw_sql(AssertSqlSafe(prepare.as_str())).execute(&mut connection).await.unwrap();
         let values = (1..100).filter(|n| statement.contains(&format!("${n}::"))).max().unwrap().max(2);

@@ -57,7 +57,7 @@ on_both_stores! {
         let mut requests: Vec<Request> =
             (0..40).map(|n| scan(if n % 2 == 0 { &a } else { &b }, &format!("k{n}"))).collect();
         requests[17].request_id = RequestId::parse("poison").unwrap();
-        // Terminals of their own, so that they are no chain.
+        // Each has its own terminal, so that none waits for another.
         for (n, request) in requests.iter_mut().enumerate() {
             request.terminal = Some(format!("t{n}"));
         }

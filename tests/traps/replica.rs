@@ -1,4 +1,4 @@
-//! One process that counts, and what it is asked.
+//! One process that counts, and requests for it.
 
 use std::sync::Arc;
 

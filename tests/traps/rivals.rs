@@ -23,8 +23,7 @@ use crate::stage::audit::{assert_audit, audit, log_of};
 use crate::stage::bent::{Bend, Bent};
 use crate::stage::unique;
 
-/// A lease that is granted to everybody, always, under one and the same fence or under
-/// ever new ones.
+/// A lease that is granted to everybody, under the same fence or under new ones.
 struct LyingLease {
     owner: Owner,
     fences: Arc<AtomicI64>,
@@ -65,14 +64,14 @@ impl Lease for LyingLease {
     async fn close(&self) {}
 }
 
-/// A guard switched off: rows are believed to be as they are, whatever was decided upon. Both
-/// writers have decided before either writes, since without a rival nothing could go wrong.
+/// A store without the guard: a write passes on the present row, not on the loaded one. Both writers
+/// decide before either writes, since without a rival nothing could go wrong.
 struct NoGuard(Arc<Barrier>);
 
 #[async_trait]
 impl Bend for NoGuard {
     async fn write(&self, inner: &Arc<dyn Store>, batch: &Batch) -> Result<Written, StoreError> {
-        // The last ones have no rival any more.
+        // The last writes have no rival any more.
         let _ = tokio::time::timeout(Duration::from_millis(50), self.0.wait()).await;
         let numbers = batch.changes.iter().map(|change| change.row.work_order.clone()).collect();
         let now = inner.load(&Wanted { work_orders: numbers, ..Wanted::default() }).await?;
@@ -117,8 +116,8 @@ async fn liars(ground: &Ground, bend: impl Fn(Arc<dyn Store>) -> Arc<dyn Store>)
     replicas
 }
 
-/// Two replicas, `clients` terminals, `each` scans apiece over the work orders; every
-/// scan goes to both replicas where `twice`, the second time while the first is under way.
+/// Two replicas and `clients` terminals, each with `each` scans over the work orders. With `twice`, every
+/// scan goes to both replicas at the same time.
 async fn crowd(
     replicas: &[Arc<Replica>],
     numbers: &[WorkOrderNumber],
@@ -177,7 +176,7 @@ on_both_stores! {
 
     /// The negative control: with the guard off the same audit goes red, so it can.
     async fn the_audit_goes_red_with_the_guard_switched_off(ground: Ground) {
-        // The last line of defence, the unique seq, would refuse the second writer too.
+        // The unique seq would also refuse the second writer.
         match &ground {
             Ground::Postgres(_) => ground.execute("alter table update_log drop constraint update_log_work_order_seq_key").await,
             Ground::Sqlite(_) => ground.execute(
@@ -230,7 +229,7 @@ on_both_stores! {
         let store = ground.store().await;
         let replicas = liars(&ground, |store| store).await;
         for _ in 0..12 {
-            // Fresh ones: where both have met, they go by the row lock for a while.
+            // Fresh ones: after a conflict a work order goes by the row lock for a while.
             let (a, b) = (work_order(&store, "A").await, work_order(&store, "B").await);
             for _ in 0..5 {
                 // The same two ids, each under another work order on the other side: one of

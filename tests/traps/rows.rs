@@ -1,4 +1,4 @@
-//! Rows that somebody else holds.
+//! Rows that another session holds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn pitfall_19_a_process_stopped_inside_its_transaction_blocks_nobody_for_l
     postgres::migrate(database.url()).await.unwrap();
     let store: Arc<dyn Store> = Arc::new(PostgresStore::open(database.url()).await.unwrap());
     let number = work_order(&store, "W").await;
-    // The stopped process: it holds the row, as the row-locked lane does, and says nothing.
+    // The stopped process: it holds the row, as the row-locked lane does, and goes silent.
     let stopped: Arc<dyn Store> = Arc::new(PostgresStore::open(database.url()).await.unwrap());
     let held = Arc::new(Notify::new());
     let (locked, number_held) = (Arc::clone(&held), number.clone());

@@ -1,6 +1,6 @@
 //! The guards: the rules that the design leans on. Each can be taken out of a design.
 
-/// What the design leans on.
+/// A rule that the design leans on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// The log has a request id once (primary key).
@@ -17,7 +17,7 @@ pub enum Guard {
     SeqKey,
     /// A write passes only at the stamp that it was decided at.
     Stamp,
-    /// Refusals alone are written under the guards, too, and give a new stamp.
+    /// A write of refusals alone also passes only at the stamp, and gives a new one.
     StampForRefusals,
     /// Row, request ids and claims are loaded in one snapshot.
     OneSnapshot,
@@ -25,9 +25,9 @@ pub enum Guard {
     Fence,
     /// A write under the row's own fence passes only for the owner who wrote it.
     FenceOwner,
-    /// A lease that the loaded row shows to be overtaken is asked for anew.
+    /// If the loaded row has overtaken a lease, the worker asks for a new lease.
     AskAnew,
-    /// A fence is granted above the row's, whatever Redis remembers.
+    /// A fence is granted above the row's, also if Redis has lost its counter.
     Floor,
     /// Redis grants a lease to one worker at a time.
     OneHolder,
@@ -39,7 +39,7 @@ pub enum Guard {
     Forget,
     /// What can't be written under a lease goes by the row lock.
     RowLockedLane,
-    /// By the row lock: locked first, then looked at.
+    /// By the row lock: the lock comes first, then the load.
     LockFirst,
     /// Nothing is answered before it is committed.
     AnswerLast,

@@ -1,14 +1,14 @@
-//! Everything there is: the row and its log, the lease in Redis, what each worker knows and is about to do,
-//! the writes on their way, and what each client has heard.
+//! The state of the whole system: the row and its log, the lease in Redis, the workers, the writes on
+//! their way, and the clients.
 
 /// One of the two requests.
 pub type Key = usize;
 /// One of the two workers.
 pub type Place = usize;
 pub type Fence = u8;
-/// A process: a new one with each start of a worker.
+/// A process. Each start of a worker is a new one.
 pub type Owner = u8;
-/// Only ever compared for equality.
+/// It is compared only for equality.
 pub type Stamp = u8;
 
 /// Everything there is.
@@ -20,8 +20,7 @@ pub struct State {
     pub log: Vec<Update>,
     /// The claim of the part: the request that counted it.
     pub claim: Option<Key>,
-    /// A leased write has passed that came under an older fence than the row's, or under
-    /// the same one of another owner.
+    /// A leased write has passed although its fence was older than the row's, or equal and of another owner.
     pub late_writer: bool,
     /// Redis: who holds.
     pub lease: Option<(Owner, Fence)>,
@@ -60,11 +59,11 @@ pub enum Outcome {
     Refused { at_seq: u8 },
 }
 
-/// A replica: what it has in memory, and what it is at.
+/// A replica: what it has in memory, and its present step.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Worker {
     pub owner: Owner,
-    /// The lease that it takes itself to hold.
+    /// The lease that it believes it holds.
     pub held: Option<Fence>,
     pub kept: Option<Kept>,
     /// Updates that it has seen in the log.
@@ -73,7 +72,7 @@ pub struct Worker {
     pub hand: Hand,
 }
 
-/// What a worker keeps after a write, to be spared the load.
+/// What a worker keeps after a write, so that the next batch needs no load.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kept {
     /// The row as it wrote it, and the fence under which it did.
@@ -91,7 +90,7 @@ pub struct Letter {
     pub awaited: bool,
 }
 
-/// What a worker is at.
+/// The present step of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hand {
     Empty,
@@ -135,9 +134,9 @@ pub struct Facts {
 /// A write on its way: one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Write {
-    /// Who waits for its outcome; nobody, once the connection broke or the process died.
+    /// The worker that waits for its outcome; none after the connection broke or the process died.
     pub by: Option<Place>,
-    /// Whether it holds the row: nobody else writes until it has passed or is gone.
+    /// Whether it holds the row: no other write passes before it has passed or is gone.
     pub locked: bool,
     /// The stamp at which it was decided.
     pub loaded: Stamp,
@@ -174,7 +173,7 @@ impl State {
         self.clients.iter().all(|client| client.call == Call::Answered)
     }
 
-    /// The same, whichever worker is named first.
+    /// One and the same state for both orders of the workers.
     pub fn regardless_of_workers(&self) -> Self {
         let mut other = self.clone();
         other.workers.swap(0, 1);
@@ -185,8 +184,8 @@ impl State {
         other.min(self.clone())
     }
 
-    /// Quantity, `seq` and log agree, as ARCHITECTURE.md has it; and what was refused
-    /// was refused at the place where it stands.
+    /// Quantity, `seq` and log agree, as ARCHITECTURE.md says. Each refusal was decided at the `seq` that
+    /// its place in the log shows.
     pub fn is_explained(&self) -> bool {
         let (mut quantity, mut last) = (0, 0);
         for update in &self.log {
@@ -218,7 +217,7 @@ impl State {
         Some(self.writes.remove(number))
     }
 
-    /// Answers those letters that the updates decide, and gives the others.
+    /// Answers those letters that the updates decide, and returns the others.
     pub fn answer(&mut self, letters: Vec<Letter>, updates: &[Update]) -> Vec<Letter> {
         let mut left = Vec::new();
         for letter in letters {
@@ -254,8 +253,8 @@ impl State {
         highest + 1
     }
 
-    /// Gives stamps and owners the numbers in whose order they are met. They are only ever
-    /// compared for equality, so states that differ in their names alone are one state.
+    /// Numbers stamps and owners in the order in which they are met. They are compared only for equality, so
+    /// states that differ only in these numbers become one state.
     pub fn rename(&mut self) {
         self.writes.sort();
         let (mut stamps, mut owners) = (Vec::new(), Vec::new());

@@ -3,7 +3,7 @@
 use super::state::{Facts, Fence, Hand, Kept, Key, Letter, Outcome, Owner, Place, State, Update, Write, keys};
 use super::{Ask, Design, Guard};
 
-/// What the database says to a write.
+/// The answer of the database to a write.
 pub enum Verdict {
     Passed,
     /// These ids are decided already, or the part is claimed: not written.
@@ -76,8 +76,8 @@ impl Design {
             state.counter = state.counter.max(floor);
         }
         let fence = state.counter + 1;
-        // Without a floor an emptied Redis comes up to the row's fence and not beyond: that stands
-        // for a row which is a million ahead.
+        // Without a floor an emptied Redis reaches the row's fence and does not pass it. In the model this
+        // stands for a row that is a million ahead.
         if fence != state.row.fence || self.has(Guard::Floor) {
             state.counter = fence;
         }
@@ -95,7 +95,7 @@ impl Design {
 
     // --- A worker ---
 
-    /// Takes all that waits; the facts from memory where that will do.
+    /// Takes all requests that wait, and the facts from memory if they are enough.
     pub fn take(&self, state: &mut State, place: Place) {
         let worker = &mut state.workers[place];
         let (me, held) = (worker.owner, worker.held);
@@ -152,7 +152,7 @@ impl Design {
         }
     }
 
-    /// Locks the row, then looks, and decides; a lease that the row has overtaken is given up.
+    /// Locks the row, then looks, then decides. It gives up a lease that the row has overtaken.
     pub fn lock(&self, state: &mut State, place: Place) {
         let Hand::WithoutLease { mut letters } = state.workers[place].put_down() else { return };
         let worker = &mut state.workers[place];
@@ -164,8 +164,8 @@ impl Design {
         self.decide(state, place, letters, None, facts, self.has(Guard::LockFirst));
     }
 
-    /// The rules (`decide.rs`); what is to be written by them is on its way at once: that
-    /// it may be long on its way is the same as a pause before.
+    /// Applies the rules (`decide.rs`). The write is on its way at once; a pause before it would be the same
+    /// as a slow write.
     fn decide(
         &self,
         state: &mut State,
@@ -221,7 +221,7 @@ impl Design {
         state.workers[place].hand = Hand::Writing { letters, known };
     }
 
-    /// The outcome of a write has come: learns from it, and answers.
+    /// Takes the outcome of a write into memory, and answers.
     pub fn hear(&self, state: &mut State, place: Place, write: Write, verdict: Verdict) {
         let Hand::Writing { letters, known } = state.workers[place].put_down() else { return };
         let leased = write.authority.is_some();
@@ -251,7 +251,7 @@ impl Design {
         }
     }
 
-    /// Nobody will ever say what became of the write: all is to be looked up again.
+    /// The outcome of the write stays unknown: everything must be looked up again.
     pub fn hear_nothing(&self, state: &mut State, place: Place, leased: bool) {
         let Hand::Writing { letters, known: _ } = state.workers[place].put_down() else { return };
         let worker = &mut state.workers[place];

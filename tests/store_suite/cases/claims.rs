@@ -1,4 +1,4 @@
-//! Barcodes that stand counted, and what `load` gives of them.
+//! Barcodes that are counted, and what `load` returns of them.
 
 use scanfence::domain::decide::{Claim, ClaimKey};
 use scanfence::domain::ids::{Quantity, RequestId, Step};
@@ -9,8 +9,8 @@ use scanfence::store::{StoreError, Wanted};
 
 use crate::store_suite::shop::*;
 
-/// Under an unchanged stamp this can't be; should it be all the same, memory and table
-/// differ and nothing may be written on the strength of memory.
+/// This can't happen under an unchanged stamp. If it happens, memory and table differ, and nothing may be
+/// written from memory.
 pub async fn claims_that_are_not_as_loaded_fail_the_whole_write(store: Shared) {
     let number = work_order(&*store).await;
     let first = scan_of(&number, "A1");

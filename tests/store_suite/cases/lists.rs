@@ -10,8 +10,8 @@ use scanfence::store::{BarcodeQuery, Batch, LogCursor, Store, UpdateQuery, WorkO
 
 use crate::store_suite::shop::*;
 
-/// Fills a work order's log with counted and refused updates, several refused ones at one
-/// seq and one time, and gives it oldest first, in the order of [`LogCursor`].
+/// Fills a work order's log with counted and refused updates. Several refused ones have the same seq and time.
+/// Returns the log oldest first, in the order of [`LogCursor`].
 async fn mixed_log(store: &dyn Store, number: &WorkOrderNumber) -> Vec<Update> {
     let output = |request: Request| Request { counter: Counter::Output, ..request };
     put(store, number, plan()).await;

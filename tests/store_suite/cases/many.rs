@@ -68,7 +68,7 @@ pub async fn pitfall_48_a_call_dropped_at_any_await_leaves_nothing_half_done(sto
                 DroppedAfter::new(polls / 3, store.edit(&number, &edit, &none, fresh())).await.is_some()
             }
         };
-        // The next calls work, and settle what was cut off, whichever way it went.
+        // The next calls work, and settle the request that was cut off, written or not.
         settle(&*store, &requests).await;
         audit(&*store, &number).await;
         let counted = row(&*store, &number).await.input_quantity.get();

@@ -186,7 +186,7 @@ pub async fn pitfall_2_a_counted_barcode_holds_back_its_work_order_and_no_other(
     count(&*store, std::slice::from_ref(&counted)).await;
 
     // Decided on rows alone, as under a held lease: the same part under another id, and the
-    // same code on another work order, where it stands counted for nobody.
+    // same code on another work order, where it is not counted.
     let requests = [scan_of(&numbers[0], "WA2080ZWJ0926"), scan_of(&numbers[1], "WA2080ZWJ0926")];
     let wanted = Wanted { request_ids: Vec::new(), claims: Vec::new(), ..wanted(&requests) };
     let facts = store.load(&wanted).await.unwrap();
@@ -222,8 +222,7 @@ pub async fn pitfall_23_a_taken_request_id_is_told_and_nothing_is_written(store:
     audit(&*store, &numbers[0]).await;
 }
 
-/// A claim that is taken is found by the last statement of a write: all that the ones
-/// before it wrote must go as well.
+/// The last statement of a write finds a taken claim. All that the earlier statements wrote must be undone.
 pub async fn a_taken_claim_is_told_and_nothing_is_written(store: Shared) {
     let numbers = [work_order(&*store).await, work_order(&*store).await];
     count(&*store, &[scan_of(&numbers[0], "A1"), scan_of(&numbers[1], "B1")]).await;
