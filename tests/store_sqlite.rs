@@ -14,7 +14,7 @@ use std::time::Duration;
 use scanfence::domain::ids::{RequestId, WorkOrderNumber};
 use scanfence::store::sqlite::SqliteStore;
 use scanfence::store::sqlite::folder::{self, DATABASE, FolderLock, OpenError};
-use scanfence::store::{Store, StoreError};
+use scanfence::store::{Store, StoreError, UpdateStore as _};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Executor as _};
 use store_suite::shop::*;

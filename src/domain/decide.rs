@@ -305,6 +305,8 @@ impl WorkOrderDraft {
             operator: request.operator.clone(),
             reason: asked.reason.map(str::to_owned),
             note: request.note.clone(),
+            line: self.row.plan.line.clone(),
+            product_code: self.row.plan.product_code.clone(),
             fence: self.row.fence,
             work_order_status: self.row.status,
             remaining: self.row.remaining(request.counter),

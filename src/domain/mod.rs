@@ -1,13 +1,14 @@
 //! The rules, and nothing else: no IO, no clock, no randomness.
 //!
-//! In reading order: the words ([`ids`], [`text`], [`time`]), what is asked
-//! ([`request`]), what it is asked of ([`work_order`]), what came of it
-//! ([`update`]), and the one function that gets from the first to the last
-//! ([`decide`]). Beside counting: the words of the monitor ([`consistency`]), and what is
-//! wrong and whom to tell ([`alarm`], [`channel`], [`outbox`]).
+//! In reading order: the types of values ([`ids`], [`text`], [`time`]), rows as columns
+//! ([`column`]), a request ([`request`]), a work order ([`work_order`]), a row of the log
+//! ([`update`]), and the rules that make it from the other two ([`decide`]). Beside counting:
+//! what the monitor checks ([`consistency`]), alarms ([`alarm`]), the channels that send them
+//! ([`channel`]) and the queue of each channel ([`outbox`]).
 
 pub mod alarm;
 pub mod channel;
+pub mod column;
 pub mod consistency;
 pub mod decide;
 pub mod ids;

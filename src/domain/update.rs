@@ -4,82 +4,100 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::column::{column_type, row};
 use super::ids::{Delta, Fence, Principal, Quantity, RequestId, Seq, WorkOrderNumber};
 use super::request::{Ask, Change, Counter, Request};
 use super::time::Timestamp;
 use super::work_order::Status;
 
-/// How an update was rendered when it was first answered; kept in the row, so
-/// that a 201 stays byte-equal for ever (contract, promise 2).
+/// The number of the rendering of a new update's 201. It is kept in the row, so that every repeat
+/// gets the same bytes (contract, promise 2).
 pub const RENDERING: i16 = 1;
 
-/// One row of `update_log`, field by column. Never changed once written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Update {
-    /// The client's Idempotency-Key; unique over the whole log.
-    pub request_id: RequestId,
-    /// Whose quantity.
-    pub work_order: WorkOrderNumber,
-    /// Place among the counted updates of the work order; `None` when refused.
-    pub seq: Option<Seq>,
-    /// When refused: the `seq` the work order stood at.
-    pub at_seq: Option<Seq>,
-    /// Which quantity.
-    pub counter: Counter,
-    /// What was asked.
-    pub action: Action,
-    /// Pieces that a scan asked to count.
-    pub quantity: Option<Quantity>,
-    /// Change that a correction asked for.
-    pub asked_delta: Option<Delta>,
-    /// Value that a correction asked for.
-    pub set_to: Option<Quantity>,
-    /// Value that a correction expected to find.
-    pub expected: Option<Quantity>,
-    /// What was done: `after` − `before`; 0 when refused.
-    pub delta: Delta,
-    /// The counter before.
-    pub before: Quantity,
-    /// The counter after.
-    pub after: Quantity,
-    /// The part, as sent.
-    pub barcode: Option<String>,
-    /// The part, as compared.
-    pub barcode_canonical: Option<String>,
-    /// The step, as sent; absent is `""`.
-    pub step: String,
-    /// The step, as compared.
-    pub step_canonical: String,
-    /// Where.
-    pub station: Option<String>,
-    /// By which device.
-    pub terminal: Option<String>,
-    /// By whom.
-    pub operator: Option<String>,
-    /// Why, for a correction.
-    pub reason: Option<String>,
-    /// Free text.
-    pub note: Option<String>,
-    /// The fence under which it was written.
-    pub fence: Fence,
-    /// The work order's status after it.
-    pub work_order_status: Status,
-    /// Planned quantity minus the counter after it, never below 0.
-    pub remaining: Quantity,
-    /// The terminal's clock.
-    pub scanned_at: Option<Timestamp>,
-    /// The server's clock.
-    pub recorded_at: Timestamp,
-    /// The caller's principal.
-    pub recorded_by: Principal,
-    /// Counted or refused.
-    pub outcome: Outcome,
-    /// Why it was refused.
-    pub code: Option<RefusalCode>,
-    /// The update that counted the barcode, where that is why it was refused.
-    pub original_request_id: Option<RequestId>,
-    /// See [`RENDERING`].
-    pub rendering: i16,
+row! {
+    /// One row of `update_log`, field by column. A row is never changed.
+    ///
+    /// This is the one table of the log's columns: SQL, bound values and readers of rows are made
+    /// from it, on both stores. A new column is a field here and a migration.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Update {
+        /// The client's Idempotency-Key; unique over the whole log.
+        pub request_id: RequestId,
+        /// The work order whose quantity changes.
+        pub work_order: WorkOrderNumber,
+        /// The number among the counted updates of the work order; `None` if refused.
+        pub seq: Option<Seq>,
+        /// If refused: the work order's `seq` at that moment.
+        pub at_seq: Option<Seq>,
+        /// Which quantity.
+        pub counter: Counter,
+        /// What was asked.
+        pub action: Action,
+        /// Pieces that a scan asked to count.
+        pub quantity: Option<Quantity>,
+        /// Change that a correction asked for.
+        pub asked_delta: Option<Delta>,
+        /// Value that a correction asked for.
+        pub set_to: Option<Quantity>,
+        /// Value that a correction expected to find.
+        pub expected: Option<Quantity>,
+        /// What was done: `after` − `before`; 0 if refused.
+        pub delta: Delta,
+        /// The counter before.
+        pub before: Quantity,
+        /// The counter after.
+        pub after: Quantity,
+        /// The part, as sent.
+        pub barcode: Option<String>,
+        /// The part, in the canonical form that is compared.
+        pub barcode_canonical: Option<String>,
+        /// The step, as sent; absent is `""`.
+        pub step: String,
+        /// The step, in the canonical form that is compared.
+        pub step_canonical: String,
+        /// The station where it was scanned.
+        pub station: Option<String>,
+        /// The device that sent it.
+        pub terminal: Option<String>,
+        /// The person who scanned or corrected.
+        pub operator: Option<String>,
+        /// The reason of a correction.
+        pub reason: Option<String>,
+        /// Free text.
+        pub note: Option<String>,
+        /// The work order's line when this was decided.
+        pub line: Option<String>,
+        /// The work order's product when this was decided.
+        pub product_code: Option<String>,
+        /// The fence under which it was written.
+        pub fence: Fence,
+        /// The work order's status after it.
+        pub work_order_status: Status,
+        /// Planned quantity minus the counter after it, never below 0.
+        pub remaining: Quantity,
+        /// When it was scanned, by the terminal's clock.
+        pub scanned_at: Option<Timestamp>,
+        /// When it was decided, by the server's clock.
+        pub recorded_at: Timestamp,
+        /// The caller's principal.
+        pub recorded_by: Principal,
+        /// Counted or refused.
+        pub outcome: Outcome,
+        /// Why it was refused.
+        pub code: Option<RefusalCode>,
+        /// If refused because the barcode is counted: the update that counted it.
+        pub original_request_id: Option<RequestId>,
+        /// See [`RENDERING`].
+        pub rendering: i16,
+    }
+}
+
+column_type! {
+    Counter: Text = |counter| counter.word();
+    Action: Text = |action| action.word();
+    Status: Text = |status| status.word();
+    Outcome: Text = |outcome| outcome.word();
+    RefusalCode: Text = |code| code.word();
 }
 
 /// What an update's request asked.

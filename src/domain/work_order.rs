@@ -85,6 +85,28 @@ pub enum Hold {
     Cancelled,
 }
 
+impl BarcodePolicy {
+    /// The policy's word in JSON and column.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Repeatable => "repeatable",
+        }
+    }
+}
+
+impl Hold {
+    /// The hold's word in JSON and column.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// What a work order is at; one pure function of (hold, quantities, plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,13 +1,10 @@
 //! Whether a write looks for its request ids and barcodes before it writes.
 //!
-//! It need not: the primary keys of log and claims refuse an id that is decided already and a
-//! barcode that stands counted, and the whole write with it. Looking first costs every write
-//! two searches per request; being refused costs a rare write a second attempt, which looks, to
-//! tell whose they were. So writes look only for a while after one was surprised: repeats that
-//! are out of memory come in bursts, when a network or a replica was away.
-//!
-//! A store may refuse an attempt that does not look for a work order that has changed, too; the
-//! one that looks writes the others.
+//! It need not look: the primary keys of log and claims refuse an id that is decided already and a
+//! barcode that stands counted, and the whole write with it. A look costs every write two searches
+//! per request. A refusal costs a rare write a second attempt, which looks, to find out whose they
+//! are. So writes look only for a while after a repeat was found: repeats that memory does not know
+//! come in bursts, after a network or a replica was away.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};

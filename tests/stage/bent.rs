@@ -8,7 +8,8 @@ use scanfence::domain::ids::{RequestId, WorkOrderNumber};
 use scanfence::domain::update::Update;
 use scanfence::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
 use scanfence::store::{
-    BarcodeQuery, Batch, Edited, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
+    BarcodeQuery, Batch, CountingStore, Edited, PlanningStore, Readiness, Store, StoreError, UpdateQuery, UpdateStore,
+    Wanted, WorkOrderQuery, Written,
 };
 
 /// What a [`Bent`] store does otherwise.
@@ -45,13 +46,15 @@ pub struct Bent<B> {
 }
 
 #[async_trait]
-impl<B: Bend> Store for Bent<B> {
+impl<B: Bend> CountingStore for Bent<B> {
     async fn load(&self, wanted: &Wanted) -> Result<Facts, StoreError> {
         self.bend.load(&self.inner, wanted).await
     }
+
     async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
         self.bend.write(&self.inner, batch).await
     }
+
     async fn write_locked(
         &self,
         wanted: &Wanted,
@@ -59,6 +62,14 @@ impl<B: Bend> Store for Bent<B> {
     ) -> Result<Written, StoreError> {
         self.bend.write_locked(&self.inner, wanted, decide).await
     }
+
+    fn epoch(&self) -> u64 {
+        self.bend.epoch(&self.inner)
+    }
+}
+
+#[async_trait]
+impl<B: Bend> PlanningStore for Bent<B> {
     async fn edit(
         &self,
         number: &WorkOrderNumber,
@@ -68,27 +79,37 @@ impl<B: Bend> Store for Bent<B> {
     ) -> Result<Result<Edited, EditRefusal>, StoreError> {
         self.inner.edit(number, edit, precondition, fresh).await
     }
+
     async fn work_order(&self, number: &WorkOrderNumber) -> Result<Option<WorkOrder>, StoreError> {
         self.inner.work_order(number).await
     }
+
     async fn work_orders(&self, query: &WorkOrderQuery) -> Result<Vec<WorkOrder>, StoreError> {
         self.inner.work_orders(query).await
     }
+}
+
+#[async_trait]
+impl<B: Bend> UpdateStore for Bent<B> {
     async fn updates(&self, query: &UpdateQuery) -> Result<Vec<Update>, StoreError> {
         self.inner.updates(query).await
     }
+
     async fn updates_of_barcode(&self, query: &BarcodeQuery) -> Result<Vec<Update>, StoreError> {
         self.inner.updates_of_barcode(query).await
     }
+
     async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
         self.bend.updates_by_id(&self.inner, ids).await
     }
+}
+
+#[async_trait]
+impl<B: Bend> Store for Bent<B> {
     async fn ready(&self) -> Result<Readiness, StoreError> {
         self.inner.ready().await
     }
-    fn epoch(&self) -> u64 {
-        self.bend.epoch(&self.inner)
-    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

@@ -28,7 +28,6 @@ const STILL_TO_DO: &[&str] = &[
     "src/lease/redis/mod.rs ensure",
     "src/monitor/check.rs",
     "src/store/postgres/consistency.rs",
-    "src/store/sqlite.rs",
     "src/store/sqlite/consistency.rs",
     "src/telemetry.rs new",
 ];

@@ -12,7 +12,7 @@ use crate::stage::{SOON, eventually};
 async fn pitfall_41_rows_are_locked_and_logged_in_the_order_of_their_arrays_whatever_the_planner_would_like() {
     let database = Database::fresh().await;
     postgres::migrate(database.url()).await.unwrap();
-    for plan in plans(&database, postgres::WRITES).await {
+    for plan in plans(&database, postgres::writes()).await {
         let locked = plan.split("CTE passed").nth(1).and_then(|rest| rest.split("CTE gate").next()).expect(&plan);
         let order = ["Update on work_orders", "Nested Loop", "ProjectSet", "Index Scan using work_orders_pkey"];
         let places: Vec<_> =
@@ -31,8 +31,11 @@ async fn pitfall_41_rows_are_locked_and_logged_in_the_order_of_their_arrays_what
 async fn pitfall_47_no_statement_of_counting_scans_a_table() {
     let database = Database::fresh().await;
     postgres::migrate(database.url()).await.unwrap();
-    let reads = [include_str!("../../src/store/postgres/load.sql"), include_str!("../../src/store/postgres/lock.sql")];
-    for plan in plans(&database, postgres::WRITES.into_iter().chain(reads)).await {
+    let reads = [
+        include_str!("../../src/store/postgres/counting/load.sql"),
+        include_str!("../../src/store/postgres/counting/lock.sql"),
+    ];
+    for plan in plans(&database, postgres::writes().into_iter().chain(reads)).await {
         for table in ["work_orders", "update_log", "barcode_claims"] {
             assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
         }

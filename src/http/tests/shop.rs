@@ -16,7 +16,8 @@ use crate::domain::update::Update;
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
 use crate::lease::{Ask, Health, Held, Lease, LeaseState, Unreachable, View};
 use crate::store::{
-    BarcodeQuery, Batch, Edited, LogCursor, Readiness, Store, StoreError, UpdateQuery, Wanted, WorkOrderQuery, Written,
+    BarcodeQuery, Batch, CountingStore, Edited, LogCursor, PlanningStore, Readiness, Store, StoreError, UpdateQuery,
+    UpdateStore, Wanted, WorkOrderQuery, Written,
 };
 
 pub(super) struct Shop {
@@ -188,7 +189,7 @@ impl Counter for Shop {
 }
 
 #[async_trait]
-impl Store for Shop {
+impl CountingStore for Shop {
     async fn load(&self, _: &Wanted) -> Result<Facts, StoreError> {
         unreachable!("HTTP loads nothing for a decision")
     }
@@ -205,6 +206,13 @@ impl Store for Shop {
         unreachable!("HTTP writes no batches")
     }
 
+    fn epoch(&self) -> u64 {
+        0
+    }
+}
+
+#[async_trait]
+impl PlanningStore for Shop {
     async fn edit(
         &self,
         number: &WorkOrderNumber,
@@ -243,7 +251,10 @@ impl Store for Shop {
         let limit = usize::try_from(query.limit).unwrap();
         self.read(|state| state.rows.values().filter(wanted).take(limit).cloned().collect())
     }
+}
 
+#[async_trait]
+impl UpdateStore for Shop {
     async fn updates(&self, query: &UpdateQuery) -> Result<Vec<Update>, StoreError> {
         let place = |update: &Update| match update.seq {
             Some(seq) => (seq, None),
@@ -277,7 +288,10 @@ impl Store for Shop {
         let wanted = |update: &&Arc<Update>| ids.contains(&update.request_id);
         self.read(|state| state.log.iter().filter(wanted).map(|update| Update::clone(update)).collect())
     }
+}
 
+#[async_trait]
+impl Store for Shop {
     async fn ready(&self) -> Result<Readiness, StoreError> {
         let readiness = self.with(|state| {
             state.asked_if_ready += 1;
@@ -287,10 +301,6 @@ impl Store for Shop {
             Some(readiness) => self.read(|_| readiness),
             None => std::future::pending().await,
         }
-    }
-
-    fn epoch(&self) -> u64 {
-        0
     }
 
     async fn close(&self) {}

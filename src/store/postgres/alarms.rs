@@ -14,7 +14,8 @@ use super::super::alarms::{
     Record, Report, Survey, Worked, alarm_rows, sighting_rows,
 };
 use super::super::rows;
-use super::{LEND_LIMIT, PostgresStore, bounded, execute, judge, run, transaction_over};
+use super::PostgresStore;
+use super::session::{LEND_LIMIT, bounded, execute, judge, run, transaction_over};
 use crate::domain::alarm::Alarm;
 use crate::domain::outbox::{ChannelState, Message};
 use crate::domain::time::SKEW;

@@ -16,7 +16,8 @@ use super::super::consistency::{
     Names, Page, Progress, RefusedPlace, RepairWanted, Scope, Tail,
 };
 use super::super::{StoreError, rows};
-use super::{LEND_LIMIT, PostgresStore, bounded, execute, judge, run, statement_over, transaction_over};
+use super::PostgresStore;
+use super::session::{LEND_LIMIT, bounded, execute, judge, run, statement_over, transaction_over};
 use crate::domain::consistency::{AuditEntry, Check, CheckState, Finding, FindingState, Range};
 use crate::domain::ids::Owner;
 use crate::domain::time::Timestamp;
@@ -403,7 +404,7 @@ async fn note(connection: &mut PgConnection, progress: &Progress<'_>) -> Result<
 /// Locks the work order, then reads: what is read after the lock is what stands.
 async fn evidence(connection: &mut PgConnection, wanted: &RepairWanted<'_>) -> Result<Evidence, StoreError> {
     let name = &wanted.finding.work_order;
-    let lock = sqlx::query_as(include_str!("lock.sql")).bind(vec![name.clone()]);
+    let lock = sqlx::query_as(include_str!("counting/lock.sql")).bind(vec![name.clone()]);
     let locked: Vec<(String, String)> = all(connection, lock).await?;
     let work_order = locked.first().map(|(_, row)| rows::read(row)).transpose()?;
     let state = sqlx::query_as("select state from consistency_findings where finding_id = $1 for update");

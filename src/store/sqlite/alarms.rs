@@ -12,8 +12,9 @@ use super::super::alarms::{
     Record, Report, Survey, Worked, alarm_rows, sighting_rows,
 };
 use super::super::rows;
-use super::calls::{Arguments, fetch, list};
-use super::{Failure, LEND_LIMIT, SqliteStore, limited};
+use super::SqliteStore;
+use super::session::arguments::{Arguments, fetch, list};
+use super::session::{Failure, LEND_LIMIT, limited};
 use crate::domain::alarm::Alarm;
 use crate::domain::outbox::{ChannelState, Message};
 use crate::domain::time::SKEW;

@@ -16,10 +16,11 @@ use super::super::consistency::{
     Progress, RefusedPlace, RepairWanted, Scope, Tail,
 };
 use super::super::{StoreError, rows};
-use super::calls::{Arguments, fetch, list, run};
+use super::SqliteStore;
 use super::consistency_statements as sql;
-use super::write::bind_claim;
-use super::{Failure, LEND_LIMIT, SqliteStore, errors, limited, statements};
+use super::planning::WORK_ORDER;
+use super::session::arguments::{Arguments, fetch, list, run};
+use super::session::{Failure, LEND_LIMIT, errors, limited};
 use crate::domain::consistency::{AuditEntry, Check, CheckState, Finding, FindingState, Range};
 use crate::domain::ids::Owner;
 use crate::domain::time::Timestamp;
@@ -283,7 +284,7 @@ impl SqliteStore {
             let read = async {
                 run(connection, sql::SNAPSHOT).await?;
                 let found = work(connection).await?;
-                run(connection, statements::COMMIT).await?;
+                run(connection, "commit").await?;
                 Ok(found)
             };
             match read.await {
@@ -360,7 +361,7 @@ async fn change(
 async fn work_order(connection: &mut SqliteConnection, name: &str) -> Result<Option<WorkOrder>, Failure> {
     let mut bound = Arguments::default();
     bound.text(name);
-    let found = fetch(connection, statements::WORK_ORDER, bound).await?;
+    let found = fetch(connection, &WORK_ORDER, bound).await?;
     Ok(found.first().map(|row| rows::read(row)).transpose()?)
 }
 
@@ -455,7 +456,9 @@ async fn mend(connection: &mut SqliteConnection, finding_id: &str, mending: &Men
     }
     for claim in mending.claims.insert.iter().chain(&mending.claims.take_over) {
         let mut bound = Arguments::default();
-        bind_claim(&mut bound, claim);
+        for column in crate::store::counting::CLAIM {
+            bound.value(column.kind, (column.value)(claim));
+        }
         change(connection, sql::SET_CLAIM, bound).await?;
     }
     let mut bound = Arguments::default();

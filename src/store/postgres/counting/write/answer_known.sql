@@ -1,0 +1,2 @@
+union all
+select 'known', known.row from known

@@ -1,0 +1,3 @@
+logged as (
+    insert into update_log ({log}) select {log} from recorded
+)

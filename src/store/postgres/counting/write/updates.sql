@@ -1,0 +1,4 @@
+-- the rows of the log, in the order in which they go in
+updates as not materialized (
+    select {updates}
+)

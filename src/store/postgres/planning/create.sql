@@ -1,0 +1,3 @@
+-- A new work order.
+insert into work_orders ({columns})
+values ({parameters})

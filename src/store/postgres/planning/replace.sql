@@ -1,0 +1,8 @@
+-- Planning's change of a work order, under its row lock. Quantities, seq and fence are not
+-- planning's: they stay.
+update work_orders
+set planned_quantity = {planned_quantity}, over_plan_allowance = {over_plan_allowance},
+    barcode_policy = {barcode_policy}, product_code = {product_code}, product_name = {product_name}, line = {line},
+    hold = {hold}, hold_reason = {hold_reason}, status = {status}, stamp = {stamp}, revision = {revision},
+    updated_at = {updated_at}
+where work_order = {work_order}

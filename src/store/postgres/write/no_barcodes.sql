@@ -1,3 +1,0 @@
-held_back as (
-    select known.work_order from known
-)

@@ -1,0 +1,124 @@
+//! The embedded store: one SQLite file, nothing else to start.
+//!
+//! One connection writes, a few read. Every write runs between `begin immediate` and COMMIT with an
+//! fsync at its end (WAL, `synchronous=FULL`). There is one writer at a time, so this is the row lock
+//! too. Each feature has a folder with its statements (`.sql`) and the code that runs them.
+//! [`session`] opens connections, limits every wait, and turns SQLite's errors into [`StoreError`].
+
+mod alarms;
+mod consistency;
+mod consistency_statements;
+mod counting;
+mod planning;
+mod session;
+mod updates;
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteConnection;
+
+pub use session::folder;
+
+use self::folder::OpenError;
+use self::session::arguments::{Arguments, fetch};
+use self::session::{LEND_LIMIT, connections, errors, limited, options};
+use super::connections::Connections;
+use super::repeats::Repeats;
+use super::{Readiness, Store, StoreError, rows};
+
+/// Connections for reads at once: the board, the lists, the health check.
+const READERS: usize = 4;
+/// One to read for a check, one for a person who looks at it meanwhile.
+const MONITOR_READERS: usize = 2;
+
+/// 16 MiB (negative: KiB): the upper levels of the log's indexes and the busy work orders.
+const WRITER_CACHE: &str = "-16384";
+/// A batch of 64 writes about 100 pages to the write-ahead log; this has one batch in
+/// eighty pay for the two syncs of a checkpoint (SQLite's own 1000 pages: one in ten),
+/// for a log file of about 32 MiB.
+const CHECKPOINT_PAGES: &str = "8000";
+
+/// Work orders, updates and claims in one SQLite file.
+pub struct SqliteStore {
+    writer: Connections<SqliteConnection>,
+    readers: Connections<SqliteConnection>,
+    monitor: Connections<SqliteConnection>,
+    repeats: Repeats,
+    /// When a commit last changed rows: the proof that the file takes writes.
+    committed: Mutex<Option<Instant>>,
+    /// Whether the last write failed in a way that points at the disk.
+    suspect: AtomicBool,
+}
+
+impl SqliteStore {
+    /// Opens the database in `folder`, which [`folder::migrate`] has made.
+    ///
+    /// # Errors
+    /// Where there is none, or it is not one of this release.
+    pub async fn open(folder: &Path) -> Result<Self, OpenError> {
+        folder::check(folder).await?;
+        let file = folder.join(folder::DATABASE);
+        let writer = options(&file).pragma("cache_size", WRITER_CACHE).pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+        let reader = options(&file).pragma("query_only", "on");
+        Ok(Self {
+            writer: connections(1, writer),
+            readers: connections(READERS, reader.clone()),
+            monitor: connections(MONITOR_READERS, reader),
+            repeats: Repeats::default(),
+            committed: Mutex::new(None),
+            suspect: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs one reading statement and reads its rows.
+    async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        statement: &'static str,
+        arguments: impl FnOnce(&mut Arguments),
+    ) -> Result<Vec<T>, StoreError> {
+        let mut bound = Arguments::default();
+        arguments(&mut bound);
+        let texts = limited(async {
+            let mut lent = self.readers.lend(LEND_LIMIT).await?;
+            match fetch(lent.get(), statement, bound).await {
+                Ok(texts) => {
+                    lent.give_back();
+                    Ok(texts)
+                }
+                Err(error) => {
+                    if errors::connection_is_good(&error) {
+                        lent.give_back();
+                    }
+                    Err(errors::before_commit(error))
+                }
+            }
+        })
+        .await?;
+        texts.iter().map(|text| rows::read(text)).collect()
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn ready(&self) -> Result<Readiness, StoreError> {
+        let applied: Vec<i64> = self.read(include_str!("session/migrations.sql"), |_| {}).await?;
+        let migrated = folder::all_applied(&applied);
+        Ok(Readiness { writable: self.takes_writes().await, migrated, synchronous_standby: false })
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.monitor.close().await;
+        // Last, since the last connection to close empties the write-ahead log.
+        self.writer.close().await;
+    }
+}
+
+#[cfg(test)]
+mod plans;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+-- The applied migrations.
+select json_quote(version) from _sqlx_migrations where success
