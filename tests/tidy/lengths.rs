@@ -51,9 +51,9 @@ struct Long {
 
 fn too_long(path: &str, text: &str) -> Vec<Long> {
     let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
-    let header = lines.iter().take_while(|line| line.starts_with("//!"));
+    let mut header = lines.iter().take_while(|line| line.starts_with("//!"));
     let mut found = Vec::new();
-    if lines.len() > FILE_LINES && !header.into_iter().any(|line| has_reason(line, "//! ")) {
+    if lines.len() > FILE_LINES && !header.any(|line| has_reason(line, "//! ")) {
         found.push(Long { name: path.to_owned() });
     }
     for function in functions(text) {
