@@ -1,9 +1,10 @@
-//! The command line: what can be asked of the binary, and with what it exits.
+//! The command line: its commands and options (contract, section 9).
 
 mod alarms;
 mod consistency;
+mod output;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,16 +12,12 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::json;
 use tracing::error;
 
+use self::output::{FAILED, Output, WRONG_USAGE, print, wrong_usage};
 use crate::app::{self, Failure};
-use crate::config::{self, BadConfig, Config, Given, Setting, Settings};
+use crate::config::{self, Config, Given, Setting, Settings};
 use crate::demo::words::Language;
-use crate::demo::{self, Wish};
+use crate::demo::{self, Options};
 use crate::telemetry;
-
-/// Exit codes (contract, section 9).
-const FAILED: u8 = 1;
-const WRONG_USAGE: u8 = 2;
-const DRIFT: u8 = 3;
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
@@ -50,10 +47,7 @@ pub fn run() -> ExitCode {
             Ok(asked) => {
                 with_runtime(&config, async |config| consistency::check(config.deployment, asked, output).await)
             }
-            Err(problem) => {
-                eprintln!("scanfence: {problem}");
-                ExitCode::from(WRONG_USAGE)
-            }
+            Err(problem) => wrong_usage(&problem),
         },
         Some(("repair", asked)) => {
             let asked = consistency::repair_ask(asked);
@@ -73,12 +67,6 @@ pub fn run() -> ExitCode {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Output {
-    Text,
-    Json,
-}
-
 fn command() -> Command {
     Command::new("scanfence")
         .about("Counts shop-floor scans exactly once")
@@ -86,6 +74,7 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .args(config::flags())
+        .after_help(config::FORMS)
         .arg(
             Arg::new("output")
                 .long("output")
@@ -95,43 +84,37 @@ fn command() -> Command {
                 .global(true)
                 .help("how data is printed on stdout"),
         )
-        .subcommand(Command::new("serve").about("Runs the service; embedded unless DATABASE_URL is set"))
-        .subcommand(Command::new("migrate").about("Makes the tables or brings them up to date, and ends"))
+        .subcommand(
+            Command::new("serve").about("Runs the service; with the embedded database if DATABASE_URL is not set"),
+        )
+        .subcommand(Command::new("migrate").about("Creates or updates the tables of the database, then exits"))
         .subcommand(consistency::check_command())
         .subcommand(consistency::repair_command())
         .subcommand(alarms::command())
-        .subcommand(Command::new("config").about("Prints the settings in force, secrets hidden"))
+        .subcommand(
+            Command::new("config").about("Prints all settings in force and where each comes from; secrets are hidden"),
+        )
         .subcommand(
             Command::new("demo")
-                .about("Counts parts from a dozen terminals over a bad network for a minute, and proves the count")
+                .about("Shows for a minute that parts are counted exactly once over a bad network")
                 .arg(
                     Arg::new("seconds")
                         .long("seconds")
                         .value_name("N")
                         .value_parser(value_parser!(u64).range(1..=3600))
                         .default_value("60")
-                        .help("how long parts are made"),
+                        .help("how long parts are made, in seconds, 1 to 3600"),
                 )
-                .arg(
-                    Arg::new("seed")
-                        .long("seed")
-                        .value_name("N")
-                        .value_parser(value_parser!(u64))
-                        .help("what chance starts from; another one each time by default"),
-                ),
+                .arg(Arg::new("seed").long("seed").value_name("N").value_parser(value_parser!(u64)).help(
+                    "number that random faults start from; the same number repeats the same faults; if not set: random",
+                )),
         )
         .subcommand(Command::new("version").about("Prints the version"))
 }
 
-fn wrong_usage(problem: &BadConfig) -> ExitCode {
-    eprintln!("scanfence: {problem}");
-    ExitCode::from(WRONG_USAGE)
-}
-
 fn with_runtime(config: &Config, work: impl AsyncFnOnce(Config) -> Result<ExitCode, Failure>) -> ExitCode {
     if let Err(problem) = telemetry::start_log(config.log_format, &config.log_filter) {
-        eprintln!("scanfence: RUST_LOG: {problem}");
-        return ExitCode::from(WRONG_USAGE);
+        return wrong_usage(&format_args!("the log can't be started (log-filter, RUST_LOG): {problem}"));
     }
     match block_on(work(config.clone())) {
         Ok(Ok(code)) => code,
@@ -140,7 +123,7 @@ fn with_runtime(config: &Config, work: impl AsyncFnOnce(Config) -> Result<ExitCo
             ExitCode::from(if problem.is_wrong_usage() { WRONG_USAGE } else { FAILED })
         }
         Err(problem) => {
-            error!(cause = %problem, "the runtime can't start");
+            error!(cause = %problem, "the program can't start its threads; nothing is counted; check the limits of this machine");
             ExitCode::from(FAILED)
         }
     }
@@ -149,31 +132,31 @@ fn with_runtime(config: &Config, work: impl AsyncFnOnce(Config) -> Result<ExitCo
 fn block_on<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build()?;
     let ended = runtime.block_on(work);
-    // A task that still waits for a server that will not answer must not keep the process.
+    // A task may still wait for a server that does not answer. It must not keep the process.
     runtime.shutdown_background();
     Ok(ended)
 }
 
-/// One thread for every two processors. The store needs the others, be it SQLite's own thread
-/// or a PostgreSQL beside the service; and threads beyond the need only wake and rob each other
-/// (bench/README.md, "Threads").
+/// One thread for every two processors. The database needs the others: SQLite's thread, or a
+/// PostgreSQL on the same machine. More threads only take time from each other (bench/README.md,
+/// "Threads").
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
 }
 
-/// Runs the demo. It has no log, which would spoil the screen.
+/// Runs the demo. It has no log, because log lines would destroy the picture on the screen.
 fn run_demo(asked: &ArgMatches, output: Output) -> ExitCode {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = env("LC_ALL").or_else(|| env("LC_MESSAGES")).or_else(|| env("LANG")).unwrap_or_default();
     let colour = env("NO_COLOR").is_none() && env("TERM").is_none_or(|term| term != "dumb");
-    let wish = Wish {
+    let options = Options {
         time: Duration::from_secs(asked.get_one("seconds").copied().unwrap_or(60)),
         seed: asked.get_one("seed").copied().unwrap_or_else(|| u64::from(rand::random::<u16>())),
         folder: std::env::temp_dir(),
         language: Language::of_locale(&locale),
         colour,
     };
-    let problem = match block_on(demo::run(wish)) {
+    let problem = match block_on(demo::run(options)) {
         Ok(Ok(report)) => {
             let printed = print(match output {
                 Output::Text => report.text(colour && std::io::stdout().is_terminal()),
@@ -181,10 +164,13 @@ fn run_demo(asked: &ArgMatches, output: Output) -> ExitCode {
             });
             return if report.holds() { printed } else { ExitCode::from(FAILED) };
         }
-        Ok(Err(problem)) => format!("{problem} {}", telemetry::causes(&problem)),
+        Ok(Err(problem)) => match telemetry::causes(&problem) {
+            causes if causes.is_empty() => problem.to_string(),
+            causes => format!("{problem}: {causes}"),
+        },
         Err(problem) => problem.to_string(),
     };
-    eprintln!("scanfence: {}", problem.trim_end());
+    eprintln!("scanfence: {problem}");
     ExitCode::from(FAILED)
 }
 
@@ -221,16 +207,4 @@ fn print_config(settings: &Settings, output: Output) -> ExitCode {
             serde_json::Value::Object(shown.into_iter().map(entry).collect()).to_string()
         }
     })
-}
-
-/// Prints data on stdout. A reader who has seen enough and closed it is no failure.
-fn print(text: String) -> ExitCode {
-    match writeln!(std::io::stdout(), "{text}") {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("scanfence: stdout: {error}");
-            ExitCode::from(FAILED)
-        }
-    }
 }

@@ -1,20 +1,27 @@
 //! Scanfence counts shop-floor scans exactly once.
 //!
-//! In the order in which a scan comes through:
+//! The parts, in the order in which a scan passes them:
 //!
-//! - [`http`]: the socket, the routes, the problems; bad input ends here.
-//! - [`counting`]: the mailbox where requests wait and the committer that settles all
-//!   that waits in one commit.
+//! - [`http`]: the socket, the routes, the problems. Wrong input is refused here.
+//! - [`counting`]: the queues where requests wait, and the committer, which settles all waiting
+//!   requests in one commit.
 //! - [`lease`]: which replica works on a work order now. It only orders the work.
-//! - [`store`]: the tables and the guarded write that decides; on SQLite and PostgreSQL.
+//! - [`store`]: the tables, and the guarded write that decides; on SQLite and PostgreSQL.
 //! - [`domain`]: the rules, as pure functions.
 //!
-//! Beside it: [`monitor`], which proves that the log explains the quantities and repairs them,
-//! and [`alarms`], which tell people what is wrong.
+//! Beside counting:
 //!
-//! And around it: [`config`] (settings), [`schedule`] (when something is due), [`telemetry`]
-//! (metrics and log), [`app`] (how the parts are put together and stopped), [`demo`] (a minute
-//! that shows it), [`cli`] (the command line).
+//! - [`monitor`]: checks that the log explains the quantities, and repairs them.
+//! - [`alarms`]: notifies people of problems.
+//!
+//! Around them:
+//!
+//! - [`config`]: the settings.
+//! - [`schedule`]: when checks run.
+//! - [`telemetry`]: the metrics and the log.
+//! - [`app`]: connects, starts and stops the parts.
+//! - [`demo`]: shows in a minute that the count is right.
+//! - [`cli`]: the command line.
 
 pub mod alarms;
 pub mod app;

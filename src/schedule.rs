@@ -1,4 +1,4 @@
-//! When something is due: at an interval, or by a cron expression in a time zone.
+//! Schedules: an interval, or a cron expression in a time zone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,32 +15,32 @@ use crate::domain::time::Timestamp;
 pub enum Schedule {
     /// Never.
     Off,
-    /// So long after the last time.
+    /// This long after the last time.
     Every(Duration),
-    /// At these times of day.
+    /// At the times of a cron expression.
     Cron(Box<Cron>, Zone),
 }
 
-/// Whose time of day.
+/// The time zone of a cron expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zone {
-    /// The machine's.
+    /// The time zone of the machine.
     Local,
-    /// That of a place.
+    /// A time zone of the IANA database.
     Named(Tz),
 }
 
 impl Zone {
-    /// The zone with this name of the IANA database, or `local`.
+    /// The time zone with this name of the IANA database, or `local`.
     ///
     /// # Errors
-    /// Where there is none.
+    /// If there is no such zone.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "local" => Ok(Self::Local),
             name => Tz::from_str(name)
                 .map(Self::Named)
-                .map_err(|_| "must be local or a time zone's name, such as Asia/Shanghai".to_owned()),
+                .map_err(|_| "must be local or the name of a time zone, such as Asia/Shanghai".to_owned()),
         }
     }
 }
@@ -49,7 +49,7 @@ impl Schedule {
     /// `off`, an interval such as `5m`, or a cron expression of five fields.
     ///
     /// # Errors
-    /// Where it is none of them.
+    /// If it is none of them.
     pub fn parse(text: &str, zone: Zone) -> Result<Self, String> {
         if text == "off" {
             return Ok(Self::Off);
@@ -66,7 +66,7 @@ impl Schedule {
         }
     }
 
-    /// When it is due next after this moment; `None`: never.
+    /// The next time after `last`; `None`: never.
     #[must_use]
     pub fn next_after(&self, last: Timestamp) -> Option<Timestamp> {
         let last = last.to_utc();

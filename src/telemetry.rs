@@ -1,4 +1,4 @@
-//! What can be watched: the metrics, and the log's subscriber.
+//! The metrics and the log.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -9,20 +9,21 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use strum::{EnumString, VariantNames};
 use tracing_subscriber::EnvFilter;
 
 use crate::domain::update::Update;
 
-/// Every metric of one running service. Labels are bounded: words of the contract,
-/// matched routes and status codes, never a work order, key or name.
+/// Every metric of one running service. Labels have few values: words of the contract, matched
+/// routes, status codes and channels of the settings. They are never a work order, a key or a person.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     /// New updates in the log.
     pub updates: Family<UpdateLabels, Counter>,
-    /// Answers given again for a request id that was decided already.
+    /// Retries that got the answer of the first request.
     pub replays: Counter,
-    /// Requests left undecided, by the code that they were answered with.
+    /// Requests that were not decided, by the code of their answer.
     pub unsettled: Family<CodeLabel, Counter>,
     /// Requests per batch.
     pub batch_size: Histogram,
@@ -32,17 +33,17 @@ pub struct Metrics {
     pub queue_wait: Histogram,
     /// Time of each call to the store, in seconds; its count is the number of calls.
     pub store_calls: Family<OperationLabel, Histogram, fn() -> Histogram>,
-    /// What became of leases.
+    /// What happened to leases.
     pub leases: Family<LeaseLabel, Counter>,
-    /// Work orders whose write came too late: another one had changed the row.
+    /// Work orders whose write came too late, because another write had changed the row.
     pub overtaken: Counter,
     /// Work orders whose write was refused because a newer fence had written.
     pub fenced_off: Counter,
-    /// Work orders written by the row lock because no lease was to be had.
+    /// Work orders that were written with a row lock, because there was no lease.
     pub fallback: Counter,
-    /// 1 while the breaker is open and Redis is not asked.
+    /// 1 while the breaker is open, so that Redis gets no requests.
     pub breaker_open: Gauge,
-    /// Answered HTTP requests.
+    /// HTTP requests that were answered.
     pub http_requests: Family<HttpLabels, Counter>,
     /// Checks that ended.
     pub checks: Family<CheckLabels, Counter>,
@@ -52,13 +53,13 @@ pub struct Metrics {
     pub check_rows: Counter,
     /// Findings that are open.
     pub findings_open: Gauge,
-    /// Open alarms, as the replica that has the turn sees them.
+    /// Open alarms, seen by the replica that watches the alarms now.
     alarms_open: Family<KindLabel, Gauge>,
-    /// Attempts to bring an alarm's message to a channel, and messages given up.
+    /// Attempts to send a message to a channel, and messages that were dropped.
     alarm_messages: Family<MessageLabels, Counter>,
-    /// Messages that wait for a channel.
+    /// Messages that wait for their channel.
     alarm_waiting: Family<ChannelLabel, Gauge>,
-    /// 1 while a channel's last attempt failed.
+    /// 1 if the last attempt of a channel failed.
     alarm_channel_failing: Family<ChannelLabel, Gauge>,
 }
 
@@ -97,9 +98,9 @@ pub struct LeaseLabel {
 /// Labels of [`Metrics::http_requests`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HttpLabels {
-    /// The method, `OTHER` where it is none of the usual.
+    /// The method; `OTHER` for unusual ones.
     pub method: &'static str,
-    /// The matched route, empty where none matched.
+    /// The matched route; empty if none matched.
     pub route: &'static str,
     /// The status code.
     pub status: u16,
@@ -128,8 +129,7 @@ struct KindLabel {
     kind: &'static str,
 }
 
-/// Labels of [`Metrics::alarm_messages`]. Channels are named by the configuration, so
-/// there are only so many.
+/// Labels of [`Metrics::alarm_messages`]. The settings name the channels, so there are few.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MessageLabels {
     /// The channel's name.
@@ -138,7 +138,7 @@ struct MessageLabels {
     outcome: &'static str,
 }
 
-/// Label of what there is one of per channel.
+/// Label of metrics that exist once per channel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ChannelLabel {
     /// The channel's name.
@@ -152,7 +152,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Fresh metrics, all at zero.
+    /// New metrics. All of them are 0.
     #[must_use]
     pub fn new() -> Self {
         let mut all = Self {
@@ -179,72 +179,20 @@ impl Metrics {
             alarm_waiting: Family::default(),
             alarm_channel_failing: Family::default(),
         };
-        let r = &mut all.registry;
-        r.register("updates", "New updates in the log, by action, outcome and refusal code", all.updates.clone());
-        r.register("replays", "Answers given again for a decided request id", all.replays.clone());
-        r.register("unsettled", "Requests answered 503 and left undecided, by code", all.unsettled.clone());
-        r.register("batch_size", "Requests per batch", all.batch_size.clone());
-        r.register("queue_depth", "Requests waiting for the committer", all.queue_depth.clone());
-        r.register_with_unit(
-            "queue_wait",
-            "Time that requests waited for the committer",
-            Unit::Seconds,
-            all.queue_wait.clone(),
-        );
-        r.register_with_unit(
-            "store_call",
-            "Time of each call to the store, by operation",
-            Unit::Seconds,
-            all.store_calls.clone(),
-        );
-        r.register("leases", "Leases granted, busy, lost, broken, handed over", all.leases.clone());
-        r.register(
-            "overtaken",
-            "Work orders whose write came after another had changed the row",
-            all.overtaken.clone(),
-        );
-        r.register("fenced_off", "Work orders whose write was refused under an older fence", all.fenced_off.clone());
-        r.register(
-            "fallback",
-            "Work orders written by the row lock because no lease was to be had",
-            all.fallback.clone(),
-        );
-        r.register("breaker_open", "1 while the breaker is open and Redis is not asked", all.breaker_open.clone());
-        r.register("http_requests", "Answered HTTP requests", all.http_requests.clone());
-        r.register("checks", "Checks of the log against the quantities, by range and result", all.checks.clone());
-        r.register_with_unit("check", "Time that checks took, by range", Unit::Seconds, all.check_durations.clone());
-        r.register("check_rows", "Rows of the log read by checks", all.check_rows.clone());
-        r.register("findings_open", "Findings that are open, as last looked at", all.findings_open.clone());
-        for range in ["recent", "full"] {
-            for result in ["good", "drift", "failed"] {
-                drop(all.checks.get_or_create(&CheckLabels { range, result }));
-            }
-        }
-        r.register("alarms_open", "Open alarms, as the replica sees them that has the turn", all.alarms_open.clone());
-        r.register(
-            "alarm_messages",
-            "Attempts to bring messages of alarms to a channel, and messages given up",
-            all.alarm_messages.clone(),
-        );
-        r.register("alarm_waiting", "Messages of alarms that wait for a channel", all.alarm_waiting.clone());
-        r.register(
-            "alarm_channel_failing",
-            "1 while the last attempt to reach the channel failed",
-            all.alarm_channel_failing.clone(),
-        );
-        for event in ["granted", "busy", "lost", "broken", "handed_over"] {
-            // From 0, so that an alarm on it sees the first one rise.
-            drop(all.leases.get_or_create(&LeaseLabel { event }));
-        }
+        all.register_counting();
+        all.register_leases();
+        all.register_http();
+        all.register_checks();
+        all.register_alarms();
         all
     }
 
-    /// Notes what a lease came to.
+    /// Counts an event of a lease.
     pub fn lease(&self, event: &'static str) {
         self.leases.get_or_create(&LeaseLabel { event }).inc();
     }
 
-    /// Notes a new update in the log.
+    /// Counts a new update in the log.
     pub fn update(&self, update: &Update) {
         let labels = UpdateLabels {
             action: update.action.word(),
@@ -254,42 +202,42 @@ impl Metrics {
         self.updates.get_or_create(&labels).inc();
     }
 
-    /// Notes a check that has ended.
+    /// Counts a check that ended.
     pub fn check(&self, range: &'static str, result: &'static str, took: Duration, rows: i64) {
         self.checks.get_or_create(&CheckLabels { range, result }).inc();
         self.check_durations.get_or_create(&RangeLabel { range }).observe(took.as_secs_f64());
         self.check_rows.inc_by(rows.unsigned_abs());
     }
 
-    /// Notes how many alarms of a kind are open.
+    /// Sets how many alarms of a kind are open.
     pub fn alarms_open(&self, kind: &'static str, open: usize) {
         self.alarms_open.get_or_create(&KindLabel { kind }).set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
-    /// Notes an attempt to bring a message to a channel: `delivered` or `failed`.
+    /// Counts an attempt to send a message to a channel: `delivered` or `failed`.
     pub fn alarm_message(&self, channel: &str, outcome: &'static str) {
         self.alarm_messages.get_or_create(&MessageLabels { channel: channel.to_owned(), outcome }).inc();
     }
 
-    /// Notes messages that were given up.
+    /// Counts messages that were dropped.
     pub fn alarm_messages_dropped(&self, channel: &str, dropped: i64) {
         let labels = MessageLabels { channel: channel.to_owned(), outcome: "dropped" };
         self.alarm_messages.get_or_create(&labels).inc_by(u64::try_from(dropped).unwrap_or_default());
     }
 
-    /// Notes how a channel does.
+    /// Sets the state of a channel.
     pub fn alarm_channel(&self, channel: &str, waiting: i64, failing: bool) {
         let label = ChannelLabel { channel: channel.to_owned() };
         self.alarm_waiting.get_or_create(&label).set(waiting);
         self.alarm_channel_failing.get_or_create(&label).set(failing.into());
     }
 
-    /// Notes a call to the store.
+    /// Counts a call to the store.
     pub fn store_call(&self, operation: &'static str, took: Duration) {
         self.store_calls.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
     }
 
-    /// All of it in the text format of Prometheus (OpenMetrics 1.0).
+    /// All metrics in the text format of Prometheus (OpenMetrics 1.0).
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -298,16 +246,106 @@ impl Metrics {
             Err(std::fmt::Error) => unreachable!("writing to a String does not fail"),
         }
     }
+
+    /// The scans, from the queue to the commit.
+    fn register_counting(&mut self) {
+        let r = &mut self.registry;
+        r.register("updates", "New updates in the log, by action, outcome and refusal code", self.updates.clone());
+        r.register("replays", "Retries that got the answer of the first request", self.replays.clone());
+        r.register("unsettled", "Requests that were not decided and answered 503, by code", self.unsettled.clone());
+        r.register("batch_size", "Requests per batch", self.batch_size.clone());
+        r.register("queue_depth", "Requests waiting for the committer", self.queue_depth.clone());
+        r.register_with_unit(
+            "queue_wait",
+            "Time that requests waited for the committer",
+            Unit::Seconds,
+            self.queue_wait.clone(),
+        );
+        r.register_with_unit(
+            "store_call",
+            "Time of each call to the store, by operation",
+            Unit::Seconds,
+            self.store_calls.clone(),
+        );
+    }
+
+    /// The leases, and what happens without one.
+    fn register_leases(&mut self) {
+        let r = &mut self.registry;
+        r.register("leases", "Leases that were granted, busy, lost, broken or handed over", self.leases.clone());
+        r.register(
+            "overtaken",
+            "Work orders whose write came too late, because another write had changed the row",
+            self.overtaken.clone(),
+        );
+        r.register("fenced_off", "Work orders whose write was refused under an older fence", self.fenced_off.clone());
+        r.register(
+            "fallback",
+            "Work orders that were written with a row lock, because there was no lease",
+            self.fallback.clone(),
+        );
+        r.register(
+            "breaker_open",
+            "1 while the breaker is open, so that Redis gets no requests",
+            self.breaker_open.clone(),
+        );
+        for event in ["granted", "busy", "lost", "broken", "handed_over"] {
+            // They start at 0, so that an alarm rule sees the first increase.
+            drop(self.leases.get_or_create(&LeaseLabel { event }));
+        }
+    }
+
+    /// The requests.
+    fn register_http(&mut self) {
+        let r = &mut self.registry;
+        r.register("http_requests", "HTTP requests that were answered", self.http_requests.clone());
+    }
+
+    /// The checks of the log.
+    fn register_checks(&mut self) {
+        let r = &mut self.registry;
+        r.register("checks", "Checks of the log against the quantities, by range and result", self.checks.clone());
+        r.register_with_unit("check", "Time that checks took, by range", Unit::Seconds, self.check_durations.clone());
+        r.register("check_rows", "Rows of the log read by checks", self.check_rows.clone());
+        r.register("findings_open", "Findings that were open at the last look", self.findings_open.clone());
+        for range in ["recent", "full"] {
+            for result in ["good", "drift", "failed"] {
+                drop(self.checks.get_or_create(&CheckLabels { range, result }));
+            }
+        }
+    }
+
+    /// The alarms and their channels.
+    fn register_alarms(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "alarms_open",
+            "Open alarms, seen by the replica that watches the alarms now",
+            self.alarms_open.clone(),
+        );
+        r.register(
+            "alarm_messages",
+            "Attempts to send messages to a channel, and messages that were dropped",
+            self.alarm_messages.clone(),
+        );
+        r.register("alarm_waiting", "Messages that wait for their channel", self.alarm_waiting.clone());
+        r.register(
+            "alarm_channel_failing",
+            "1 if the last attempt of the channel failed",
+            self.alarm_channel_failing.clone(),
+        );
+    }
 }
 
-/// Upper bounds for times: from a memory look-up to the longest wait for an answer.
+/// Upper bounds of times, from a look-up in memory to the longest wait for an answer.
 const SECONDS: [f64; 14] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 10.0];
 
-/// Upper bounds for what runs in the background: from a page to a night.
+/// Upper bounds of checks in seconds, from one page to a night.
 const MINUTES: [f64; 12] = [0.01, 0.05, 0.2, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 7200.0, 21600.0];
 
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -315,11 +353,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts the log on stderr; `filter` as in `RUST_LOG`, `format` by default by whether
-/// stderr is a terminal.
+/// Starts the log on stderr. `filter` is as in `RUST_LOG`. Without a `format`, it is text on a
+/// terminal and JSON elsewhere.
 ///
 /// # Errors
-/// Where the filter does not parse, or a log was started before.
+/// If the filter can't be read, or a log was started before.
 pub fn start_log(format: Option<LogFormat>, filter: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let filter = EnvFilter::try_new(filter)?;
     let terminal = std::io::stderr().is_terminal();
@@ -331,15 +369,15 @@ pub fn start_log(format: Option<LogFormat>, filter: &str) -> Result<(), Box<dyn 
     }
 }
 
-/// Whether a filter parses, as in `RUST_LOG`; why not, if not.
+/// Checks that a filter can be read, as in `RUST_LOG`.
 ///
 /// # Errors
-/// The reason.
+/// If it can't be read: the reason.
 pub fn check_filter(filter: &str) -> Result<(), String> {
     EnvFilter::try_new(filter).map(drop).map_err(|error| error.to_string())
 }
 
-/// An error's causes, outermost first, for the log.
+/// The causes of an error for the log, the outermost first.
 #[must_use]
 pub fn causes(error: &dyn std::error::Error) -> String {
     let mut causes = Vec::new();

@@ -1,8 +1,8 @@
 //! The contract, sections 2 to 6 and 10, over real HTTP against the real program: one list
 //! of cases, run on every set-up by [`on_every_setup`].
 //!
-//! Tests named after a number hold to that entry of the list of pitfalls that the design
-//! keeps.
+//! A test with a number in its name shows that this entry of the design's list of pitfalls is
+//! avoided.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

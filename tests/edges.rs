@@ -35,7 +35,7 @@ async fn cut_off(service: &Service, bytes: &[u8]) -> String {
 async fn rest(mut connection: TcpStream) -> String {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(SOON, connection.read_to_end(&mut answer)).await;
-    // A reset is an end, too.
+    // A reset also ends the connection.
     let _ = read.expect("the service ends the connection");
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -47,7 +47,7 @@ async fn a_client_that_does_not_finish_its_head_is_cut_off() {
         let answer = cut_off(&service, head.as_bytes()).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{head:?}: {answer}");
     }
-    // One that is idle between two requests is, too.
+    // So is a client that is idle between two requests.
     let answer = cut_off(&service, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert_eq!(service.client().get("/livez").await.status, StatusCode::OK);
@@ -81,7 +81,7 @@ async fn connections_beyond_the_limit_wait_for_one_to_end() {
         Instant::now()
     };
     let (cut, answered) = tokio::join!(cut, answered);
-    // As seen from here the two come almost at once.
+    // The two events are almost simultaneous for this client.
     assert!(answered + Duration::from_millis(200) > cut, "a third was served beside the two");
 }
 
@@ -182,7 +182,7 @@ async fn overload_is_answered_at_once_and_takes_no_memory() {
         }
     }
     println!("{counted} of those that waited were counted");
-    // The service is as good as new.
+    // The service counts again.
     let key = unique("k");
     let reply = eventually("it counts again", SOON, async || {
         let reply = client.scan(&numbers[0], &key, &json!({ "counter": "scrap" })).await;
@@ -313,7 +313,7 @@ async fn a_folder_is_made_for_its_owner_alone_and_served_once() {
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("in use by another scanfence serve"), "{log}");
 
-    // Commands work beside it.
+    // Commands work beside the running service.
     let folder = data.to_str().unwrap();
     let (code, _, stderr) = run(&["migrate"], &[("SCANFENCE_DATA", folder)]);
     assert_eq!(code, Some(0), "{stderr}");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scanfence::store::postgres::{self, PostgresStore};
-use scanfence::store::{Store, StoreError};
+use scanfence::store::{CountingStore as _, Store, StoreError};
 use sqlx::{AssertSqlSafe, PgConnection};
 use stage::postgres::Database;
 use store_suite::shop::{Tenures, audit, count, decided_at, prepared, scan, time, wanted, work_order};

@@ -327,7 +327,7 @@ impl Watch {
 
     /// Shows how many alarms are open, by kind.
     fn show(&self, known: &[Alarm]) {
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             let open = known.iter().filter(|alarm| alarm.resolved_at.is_none() && alarm.cause.kind() == kind);
             self.metrics.alarms_open(kind.word(), open.count());
         }

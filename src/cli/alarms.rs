@@ -1,11 +1,11 @@
-//! `scanfence alarms`: what is wrong, who was told, and whether a channel works.
+//! `scanfence alarms`: the open alarms, the state of the channels, and a test of a channel.
 
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use super::{FAILED, Output, print};
+use super::output::{FAILED, Output, print};
 use crate::app::{self, Failure, Tested};
 use crate::config::Config;
 use crate::domain::alarm::{Alarm, Kind};
@@ -13,10 +13,13 @@ use crate::domain::channel::Channel;
 use crate::store::alarms::ChannelLine;
 
 pub(super) fn command() -> Command {
-    let channel = Arg::new("channel").value_name("CHANNEL").required(true).help("the channel's name");
-    Command::new("alarms").about("Shows the open alarms, and how the channels do").subcommand(
+    let channel = Arg::new("channel")
+        .value_name("CHANNEL")
+        .required(true)
+        .help("name of the channel, as in the setting alarm-channels");
+    Command::new("alarms").about("Shows the open alarms and the state of every alarm channel").subcommand(
         Command::new("test")
-            .about("Sends a real message to a channel, and says what its receiver answered")
+            .about("Sends a real message to a channel and shows the answer; exit code 1 if it is not delivered")
             .arg(channel),
     )
 }
@@ -65,7 +68,7 @@ fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelLine>)]) -> St
     let mut text = Vec::new();
     match alarms.is_empty() {
         true => text.push("no open alarms".to_owned()),
-        false => text.push(format!("{:<16} {:<40} {:<25} {}", "ALARM", "OF", "SINCE", "FIRED")),
+        false => text.push(format!("{:<16} {:<40} {:<25} {}", "ALARM", "ABOUT", "SINCE", "FIRED")),
     }
     for alarm in alarms {
         let (kind, key) = (alarm.cause.kind().word(), alarm.cause.key());
@@ -73,7 +76,7 @@ fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelLine>)]) -> St
     }
     text.push(String::new());
     match channels.is_empty() {
-        true => text.push("no channels: nobody is told (see SCANFENCE_ALARM_CHANNELS)".to_owned()),
+        true => text.push("no alarm channels: nobody is notified; set SCANFENCE_ALARM_CHANNELS".to_owned()),
         false => text.push(format!("{:<32} {:<9} {:>7} {:<25} {}", "CHANNEL", "KIND", "WAITING", "DELIVERED", "STATE")),
     }
     for (channel, line) in channels {
@@ -91,7 +94,7 @@ fn as_text(alarms: &[Alarm], channels: &[(Channel, Option<&ChannelLine>)]) -> St
 }
 
 fn channel_as_json(channel: &Channel, line: Option<&ChannelLine>) -> Value {
-    let gets: Vec<Kind> = Kind::ALL.into_iter().filter(|&kind| channel.gets(kind)).collect();
+    let gets: Vec<Kind> = Kind::ALL.iter().copied().filter(|&kind| channel.gets(kind)).collect();
     let state = line.map(|line| &line.line);
     json!({
         "channel": channel.name,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{DRIFT, FAILED, Output, print};
+use super::output::{DRIFT, FAILED, Output, print};
 use crate::app::{self, Failure};
 use crate::config::Deployment;
 use crate::domain::consistency::{Check, CheckState, Finding, Range};
@@ -19,12 +19,12 @@ use crate::monitor::accepted;
 use crate::monitor::repair::{NotRepaired, RepairAsk, Repaired};
 use crate::monitor::{Monitor, Report, Step};
 
-/// The principal of what is done by a command.
+/// The principal of commands.
 const PRINCIPAL: &str = "command";
-/// How often a check that another process runs is looked at.
+/// How often the progress of a check in another process is read.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(200);
 
-/// What `scanfence check` is to check.
+/// What `scanfence check` must check.
 #[derive(Debug)]
 pub(super) struct CheckAsk {
     range: Range,
@@ -34,42 +34,63 @@ pub(super) struct CheckAsk {
 
 pub(super) fn check_command() -> Command {
     Command::new("check")
-        .about("Checks that the log explains every quantity; beside a running service, too")
-        .arg(Arg::new("work-order").long("work-order").value_name("NUMBER").help("only this work order"))
-        .arg(Arg::new("since").long("since").value_name("TIME").help("only work orders changed since (RFC 3339)"))
-        .arg(Arg::new("full").long("full").action(ArgAction::SetTrue).help("all work orders"))
+        .about("Checks every quantity against the log; the service may run meanwhile")
+        .arg(Arg::new("work-order").long("work-order").value_name("NUMBER").help("check only this work order"))
+        .arg(
+            Arg::new("since")
+                .long("since")
+                .value_name("TIME")
+                .help("check only work orders that changed since this time (RFC 3339)"),
+        )
+        .arg(Arg::new("full").long("full").action(ArgAction::SetTrue).help("check all work orders"))
         .group(ArgGroup::new("range").args(["work-order", "since", "full"]))
         .after_help(
-            "Without a range: the work orders changed since the last good check.\n\
+            "If no range is given: the work orders that changed since the last good check.\n\
              Exit code: 0 good, 1 failed, 2 wrong usage, 3 drift found.",
         )
 }
 
 pub(super) fn repair_command() -> Command {
     Command::new("repair")
-        .about("Sets right what a finding names, from the log, or accepts it; beside a running service, too")
-        .arg(Arg::new("finding").long("finding").value_name("ID").required(true).help("the finding's id"))
-        .arg(Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("only shows what would change"))
+        .about("Repairs a finding from the log, or accepts it; the service may run meanwhile")
+        .arg(
+            Arg::new("finding")
+                .long("finding")
+                .value_name("ID")
+                .required(true)
+                .help("id of the finding, as `scanfence check` shows it"),
+        )
+        .arg(
+            Arg::new("dry-run")
+                .long("dry-run")
+                .action(ArgAction::SetTrue)
+                .help("show what would change, and change nothing"),
+        )
         .arg(
             Arg::new("accept")
                 .long("accept")
                 .action(ArgAction::SetTrue)
                 .requires("reason")
-                .help("the log stands as it is: your decision, where it can't say what is right"),
+                .help("accept the log as it is, if the log can't show the right value; this is your decision"),
         )
         .arg(
             Arg::new("reason")
                 .long("reason")
                 .value_name("TEXT")
                 .default_value("repaired on the command line")
-                .help("why, for the audit trail"),
+                .help("the reason, for the audit trail"),
         )
-        .arg(Arg::new("operator").long("operator").value_name("NAME").help("who; by default the user of the system"))
+        .arg(
+            Arg::new("operator")
+                .long("operator")
+                .value_name("NAME")
+                .help("who repairs, for the audit trail; if not set: the user name of the system"),
+        )
         .arg(
             Arg::new("request-id")
                 .long("request-id")
                 .value_name("KEY")
-                .help("names the repair, so that it can be repeated safely"),
+                .help("id of this repair; a retry with the same id repairs nothing twice; if not set: a new id"),
         )
         .after_help("Exit code: 0 repaired or accepted, 1 failed, 2 wrong usage, 3 a person has to decide.")
 }
@@ -89,14 +110,14 @@ impl CheckAsk {
     }
 }
 
-/// Asks for a check, and sees it through: runs it, unless the service does.
+/// Requests a check and waits for its end. The command runs it if the service does not.
 pub(super) async fn check(deployment: Deployment, asked: CheckAsk, output: Output) -> Result<ExitCode, Failure> {
     let monitor = app::monitor(&deployment).await?;
     let CheckAsk { range, work_order, since } = asked;
     let check = monitor.ask(range, work_order, since, PRINCIPAL).await?;
     see_through(&monitor, &check.check_id).await?;
     let report = monitor.report(&check.check_id).await?;
-    let report = report.ok_or_else(|| crate::store::StoreError::Refused("the report is gone".into()))?;
+    let report = report.ok_or_else(|| crate::store::StoreError::Refused("the report of the check is gone".into()))?;
     let printed = print(match output {
         Output::Json => serde_json::to_string(&report).expect("our own types have text keys"),
         Output::Text => text(&report),
@@ -115,7 +136,7 @@ async fn see_through(monitor: &Monitor, check_id: &str) -> Result<(), Failure> {
         bar.set_position(check.work_orders_read.unsigned_abs());
         bar.set_message(format!("{} rows", check.rows_read));
     };
-    // A command that is stopped leaves its check to the service, or to its next start.
+    // If the command is stopped, the service or the next command continues the check.
     let stop = CancellationToken::new();
     while let Some(check) = monitor.store().check(check_id).await? {
         show(&check);
@@ -131,7 +152,7 @@ async fn see_through(monitor: &Monitor, check_id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Work orders read, for whoever looks on.
+/// The progress: work orders that were read. It is hidden if stderr is not a terminal.
 fn progress_bar() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -219,7 +240,10 @@ pub(super) async fn repair(deployment: Deployment, ask: RepairAsk, output: Outpu
             Output::Text => repaired_text(&repaired),
         })),
         Err(NotRepaired::DecisionNeeded(finding)) => {
-            eprintln!("scanfence: the log can't say what is right: a person has to decide (repair --accept)");
+            eprintln!(
+                "scanfence: nothing was repaired: the log can't show the right value. Compare the finding below with \
+                 the parts on the floor. To accept the log as it is, run repair with --accept and --reason."
+            );
             let shown = match output {
                 Output::Json => serde_json::to_string(&finding),
                 Output::Text => serde_json::to_string_pretty(&finding),
@@ -236,7 +260,7 @@ fn repaired_text(repaired: &Repaired) -> String {
     let done = if entry.action == accepted::ACTION { "accepted" } else { "repaired" };
     let what = match (dry_run, replayed) {
         (true, _) => format!("would be {done}"),
-        (false, true) => format!("was {done} before under this request id"),
+        (false, true) => format!("was already {done} under this request id"),
         (false, false) => done.to_owned(),
     };
     let work_order = entry.work_order.as_deref().unwrap_or("-");

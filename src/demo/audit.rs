@@ -1,15 +1,15 @@
-//! The verdict, from the log alone.
+//! The verdict of the demo. It is made from the log alone.
 
 use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// What the audit reads of a row of the log.
+/// The fields of a row of the log that the audit reads.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Row {
     request_id: String,
-    /// `None` where it was refused.
+    /// `None`: it was refused.
     seq: Option<i64>,
     delta: i64,
     before: i64,
@@ -17,28 +17,28 @@ pub struct Row {
     barcode: Option<String>,
 }
 
-/// What the log says of the count.
+/// What the log shows.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// The quantity that the service shows.
     pub quantity: i64,
     /// Parts made.
     pub made: u64,
-    /// Rows of the log, the refused ones too.
+    /// Rows of the log, with the refused ones.
     pub rows: u64,
     /// Rows that counted.
     pub counted: u64,
-    /// The quantity is the sum of the log.
+    /// Whether the quantity is the sum of the log.
     pub sums_up: bool,
-    /// Rows are numbered from 1 without a gap, each beginning where the one before ended.
+    /// Whether rows are numbered from 1 without a gap, and each one starts where the last one ended.
     pub no_gap: bool,
-    /// Every request is in the log once.
+    /// Whether every request is in the log once.
     pub requests_once: bool,
-    /// Every part made is counted once, and nothing else is.
+    /// Whether every part made is counted once, and nothing else.
     pub parts_once: bool,
 }
 
-/// Judges a log, whose rows may come in any order.
+/// Checks a log. Its rows may have any order.
 #[must_use]
 pub fn audit(log: &[Row], quantity: i64, made: u64) -> Verdict {
     let mut counted: Vec<&Row> = log.iter().filter(|row| row.seq.is_some()).collect();

@@ -1,4 +1,4 @@
-//! A bad network, simulated: it stands before a real socket, and loses, doubles and delays.
+//! A simulated bad network. It loses, doubles and delays requests before they reach the real socket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,68 +8,31 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
+use super::exchange::{Answer, Arrival, Destination, PATIENCE, Scan};
 use super::tally::Tally;
-use super::terminal::PATIENCE;
 
-/// How often a request is lost, an answer is lost, a request comes twice, or late: about
-/// every third request meets one of these, as on a wireless network behind steel.
+/// How often a request is lost, an answer is lost, a request arrives twice, or late. About every third
+/// request has one of these faults, as on a wireless network between steel shelves.
 const REQUEST_LOST: f64 = 0.10;
 const ANSWER_LOST: f64 = 0.12;
 const DOUBLED: f64 = 0.08;
 const LATE: f64 = 0.05;
 
-/// One scan, as its terminal sends it each time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scan {
-    /// The request id: the same for every try.
-    pub request_id: String,
-    /// The part.
-    pub barcode: String,
-    /// Where it is scanned.
-    pub terminal: String,
-}
-
-/// What the service says to a scan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It is counted.
-    Counted,
-    /// The part was counted before, under another request.
-    CountedBefore,
-    /// It is to be sent again later.
-    NotNow,
-}
-
-/// The good end of the network: the service.
-pub trait Line: Send + Sync + 'static {
-    /// Brings a scan to the service; `None` where it does not answer.
-    fn carry(&self, scan: &Scan) -> impl Future<Output = Option<Arrival>> + Send;
-}
-
-/// An answer on its way back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
-    /// The answer.
-    pub answer: Answer,
-    /// Whether it was given before.
-    pub repeat: bool,
-}
-
-/// What becomes of one request.
+/// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fate {
-    /// How long it takes there; `None`: it is lost.
+    /// How long the request takes; `None`: it is lost.
     there: Option<Duration>,
-    /// How long the answer takes back; `None`: it is lost.
+    /// How long the answer takes; `None`: it is lost.
     back: Option<Duration>,
-    /// When a second copy arrives.
+    /// When a second copy arrives, if there is one.
     again: Option<Duration>,
 }
 
 impl Fate {
-    /// Draws one.
+    /// Draws one at random.
     pub fn draw(chance: &mut impl Rng) -> Self {
-        // Always the same number of draws, so that one misfortune does not shift the others.
+        // The number of draws is always the same, so that one fault does not change the next ones.
         let [lost, answer_lost, doubled, late] =
             [REQUEST_LOST, ANSWER_LOST, DOUBLED, LATE].map(|often| chance.random_bool(often));
         let [there, back, again, delay] =
@@ -86,27 +49,31 @@ impl Fate {
     }
 }
 
-/// The network between the terminals and the service; clones are one network.
-pub struct Network<L> {
-    line: Arc<L>,
+/// The network between the terminals and the service. Clones are the same network.
+pub struct Network<D> {
+    destination: Arc<D>,
     tally: Arc<Tally>,
-    /// What is on its way.
-    couriers: TaskTracker,
+    /// The requests and answers that are under way.
+    under_way: TaskTracker,
 }
 
-impl<L> Clone for Network<L> {
+impl<D> Clone for Network<D> {
     fn clone(&self) -> Self {
-        Self { line: Arc::clone(&self.line), tally: Arc::clone(&self.tally), couriers: self.couriers.clone() }
+        Self {
+            destination: Arc::clone(&self.destination),
+            tally: Arc::clone(&self.tally),
+            under_way: self.under_way.clone(),
+        }
     }
 }
 
-impl<L: Line> Network<L> {
-    /// A network before `line`.
-    pub fn new(line: Arc<L>, tally: Arc<Tally>) -> Self {
-        Self { line, tally, couriers: TaskTracker::new() }
+impl<D: Destination> Network<D> {
+    /// A network in front of `destination`.
+    pub fn new(destination: Arc<D>, tally: Arc<Tally>) -> Self {
+        Self { destination, tally, under_way: TaskTracker::new() }
     }
 
-    /// Sends a scan on its way. The answer may never come, or long after it was waited for.
+    /// Sends a scan. The answer may never come, or come after the terminal stopped waiting.
     pub fn send(&self, scan: &Scan, fate: Fate, reply: &UnboundedSender<Answer>) {
         self.tally.note(|numbers| {
             numbers.sent += 1;
@@ -116,12 +83,12 @@ impl<L: Line> Network<L> {
         });
         if let Some(there) = fate.there {
             let (network, scan, reply) = (self.clone(), scan.clone(), reply.clone());
-            self.couriers.spawn(async move {
+            self.under_way.spawn(async move {
                 let arrival = network.deliver(&scan, there).await;
                 match (arrival, fate.back) {
                     (Some(arrival), Some(back)) => {
                         sleep(back).await;
-                        // Where an earlier answer has come, nobody waits for this one.
+                        // If an earlier answer arrived, nobody waits for this one.
                         let _ = reply.send(arrival.answer);
                     }
                     (Some(_), None) => network.tally.note(|numbers| numbers.answers_lost += 1),
@@ -131,19 +98,19 @@ impl<L: Line> Network<L> {
         }
         if let Some(again) = fate.again {
             let (network, scan) = (self.clone(), scan.clone());
-            self.couriers.spawn(async move { network.deliver(&scan, again).await });
+            self.under_way.spawn(async move { network.deliver(&scan, again).await });
         }
     }
 
-    /// Waits until nothing is on its way, which nobody must put there any more.
+    /// Waits until nothing is under way. Nothing may be sent after this call.
     pub async fn quiet(&self) {
-        self.couriers.close();
-        self.couriers.wait().await;
+        self.under_way.close();
+        self.under_way.wait().await;
     }
 
     async fn deliver(&self, scan: &Scan, after: Duration) -> Option<Arrival> {
         sleep(after).await;
-        let arrival = self.line.carry(scan).await?;
+        let arrival = self.destination.deliver(scan).await?;
         self.tally.note(|numbers| {
             numbers.reached += 1;
             match arrival.answer {
@@ -172,12 +139,12 @@ mod tests {
     use super::super::tally::Numbers;
     use super::*;
 
-    /// Answers everything, and keeps what came.
+    /// Answers every scan, and keeps it.
     #[derive(Default)]
     struct Book(Mutex<Vec<Scan>>);
 
-    impl Line for Book {
-        async fn carry(&self, scan: &Scan) -> Option<Arrival> {
+    impl Destination for Book {
+        async fn deliver(&self, scan: &Scan) -> Option<Arrival> {
             let mut book = self.0.lock().unwrap();
             let repeat = book.contains(scan);
             book.push(scan.clone());

@@ -1,5 +1,5 @@
-//! The service of the demo: the real one, embedded, on a free port of loopback, with its data in
-//! a folder that goes when it goes.
+//! The service of the demo: the real service, with the embedded database, on a free loopback port.
+//! Its data is in a folder that is removed at the end.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -11,38 +11,38 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Failure;
 use super::audit::Row;
-use super::network::{Answer, Arrival, Line, Scan};
+use super::exchange::{Answer, Arrival, Destination, Scan};
+use super::failure::Failure;
 use crate::config::{BadConfig, Config, Settings};
 
 const WORK_ORDER: &str = "DEMO-1";
-/// Far more than the embedded store takes for a commit.
+/// Much longer than a commit of the embedded database takes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// The service, as its client sees it.
+/// The service, seen by a client.
 pub struct Service {
     base: String,
     client: reqwest::Client,
 }
 
 impl Service {
-    /// The service that listens at this address, or is about to.
+    /// The service that listens at this address, or will soon.
     pub fn at(address: SocketAddr) -> Result<Self, Failure> {
-        // Plain HTTP, but the client does not start without; an earlier one is as good.
+        // The demo uses plain HTTP, but the client needs a provider. An installed one is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build()?;
         Ok(Self { base: format!("http://{address}/v1"), client })
     }
 
-    /// Makes the work order that is counted for.
+    /// Creates the work order of the demo.
     pub async fn plan(&self) -> Result<(), Failure> {
         let plan = json!({"planned_quantity": 1000, "over_plan_allowance": null, "product_name": "demo"});
         let sent = self.client.put(format!("{}/work-orders/{WORK_ORDER}", self.base)).json(&plan).send();
         good(sent.await?).map(drop)
     }
 
-    /// The quantity that it shows.
+    /// The quantity of the work order.
     pub async fn quantity(&self) -> Result<i64, Failure> {
         #[derive(Deserialize)]
         struct WorkOrder {
@@ -73,8 +73,8 @@ impl Service {
     }
 }
 
-impl Line for Service {
-    async fn carry(&self, scan: &Scan) -> Option<Arrival> {
+impl Destination for Service {
+    async fn deliver(&self, scan: &Scan) -> Option<Arrival> {
         let sent = self
             .client
             .post(format!("{}/work-orders/{WORK_ORDER}/scans", self.base))
@@ -84,7 +84,7 @@ impl Line for Service {
         let answer = sent.await.ok()?;
         let repeat = answer.headers().get("idempotency-replayed").is_some();
         let status = answer.status();
-        // Read to its end, so that the connection can be used again.
+        // The body is read to its end, so that the connection can be used again.
         let body: Value = answer.json().await.ok()?;
         let answer = match (status, body["code"].as_str()) {
             (StatusCode::CREATED, _) => Answer::Counted,
@@ -95,11 +95,11 @@ impl Line for Service {
     }
 }
 
-/// A folder that is removed with all that is in it.
+/// A folder that is removed with its content.
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes one within `parent`, for this user alone.
+    /// Makes one in `parent`. Only this user may open it.
     pub fn make(parent: &Path) -> Result<Self, Failure> {
         let path = parent.join(format!("scanfence-demo-{}", Uuid::now_v7()));
         std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|cause| Failure::Folder(parent.into(), cause))?;
@@ -110,7 +110,10 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(problem) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("scanfence: {} is left behind: {problem}", self.0.display());
+            eprintln!(
+                "scanfence: the folder {} could not be removed: {problem}. Remove it yourself.",
+                self.0.display()
+            );
         }
     }
 }
@@ -124,11 +127,11 @@ impl From<reqwest::Error> for Failure {
 fn good(answer: Response) -> Result<Response, Failure> {
     match answer.status().is_success() {
         true => Ok(answer),
-        false => Err(Failure::Unexpected(format!("answers {}", answer.status()))),
+        false => Err(Failure::Unexpected(format!("answered {}", answer.status()))),
     }
 }
 
-/// The settings of the embedded deployment; nothing of the user's own is used.
+/// The settings of the embedded deployment. The settings of the user are not used.
 pub fn config(listen: SocketAddr, data: &Folder) -> Result<Config, BadConfig> {
     let data = data.0.to_string_lossy().into_owned();
     Settings::defaults_but(&[("listen", listen.to_string()), ("data", data)]).read()

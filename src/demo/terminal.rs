@@ -1,4 +1,4 @@
-//! A virtual terminal: it scans part after part, and sends each scan until it is answered.
+//! A virtual terminal. It scans one part after another, and sends each scan until it is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,32 +10,31 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::network::{Answer, Fate, Line, Network, Scan};
+use super::exchange::{Answer, Destination, PATIENCE, Scan};
+use super::network::{Fate, Network};
 use super::tally::Tally;
 
-/// How long a terminal waits for an answer before it sends again.
-pub const PATIENCE: Duration = Duration::from_millis(300);
-/// The pause before it does, and between two parts, in milliseconds.
+/// The pauses before a retry and between two parts, in milliseconds.
 const BEFORE_RETRY: std::ops::Range<u64> = 30..150;
 const BETWEEN_PARTS: std::ops::Range<u64> = 200..900;
 /// How often a part that is counted is scanned again by mistake.
 const SCANNED_TWICE: f64 = 0.04;
 
-/// A terminal on the line.
-pub struct Terminal<L> {
+/// A terminal.
+pub struct Terminal<D> {
     name: String,
     chance: StdRng,
-    network: Network<L>,
+    network: Network<D>,
     tally: Arc<Tally>,
 }
 
-impl<L: Line> Terminal<L> {
-    /// A terminal, with a chance of its own.
-    pub fn new(number: u64, chance: StdRng, network: Network<L>, tally: Arc<Tally>) -> Self {
+impl<D: Destination> Terminal<D> {
+    /// A terminal with its own random numbers.
+    pub fn new(number: u64, chance: StdRng, network: Network<D>, tally: Arc<Tally>) -> Self {
         Self { name: format!("t{number:02}"), chance, network, tally }
     }
 
-    /// Scans until it is enough, and settles what it has begun.
+    /// Scans until `enough`, and then completes the scan that it started.
     pub async fn run(mut self, enough: CancellationToken) {
         while !enough.is_cancelled() {
             let part = self.tally.note(|numbers| {
@@ -46,7 +45,7 @@ impl<L: Line> Terminal<L> {
             self.settle(&barcode).await;
             self.tally.note(|numbers| numbers.settled += 1);
             if self.chance.random_bool(SCANNED_TWICE) {
-                // A new scan with a new request id: only the barcode gives it away.
+                // A new scan with a new request id. Only the barcode shows that it is the same part.
                 self.settle(&barcode).await;
             }
             let pause = Duration::from_millis(self.chance.random_range(BETWEEN_PARTS));
@@ -57,14 +56,14 @@ impl<L: Line> Terminal<L> {
         }
     }
 
-    /// Sends one scan under one request id, until it is answered for good.
+    /// Sends one scan under one request id until it gets a final answer.
     async fn settle(&mut self, barcode: &str) {
         let request_id = Uuid::now_v7().to_string();
         let scan = Scan { request_id, barcode: barcode.to_owned(), terminal: self.name.clone() };
         let (reply, mut answers) = unbounded_channel();
         loop {
             self.network.send(&scan, Fate::draw(&mut self.chance), &reply);
-            // An answer to an earlier try is as good.
+            // An answer to an earlier attempt counts, too.
             match timeout(PATIENCE, answers.recv()).await {
                 Ok(Some(Answer::Counted | Answer::CountedBefore)) => return,
                 Ok(Some(Answer::NotNow) | None) | Err(_) => {}

@@ -1,69 +1,70 @@
-//! The live picture: drawn over itself on a terminal, a plain line now and then elsewhere.
+//! The live picture. On a terminal it is redrawn; elsewhere a plain line is written every few seconds.
 
 use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::audit::Verdict;
+use super::options::{Options, TERMINALS};
 use super::tally::Numbers;
 use super::words::{Words, grouped};
-use super::{TERMINALS, Wish};
 
-/// How often a line is written where there is no terminal.
+/// The time between two lines if stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// The widths of the bar, of the labels and of the numbers: all fits into 80 columns.
+/// The widths of the bar, the labels and the numbers, in columns. A line fits into 80 columns.
 const BAR: usize = 40;
 const LABEL: usize = 24;
 const SHORT_LABEL: usize = 12;
 const NUMBER: usize = 9;
 
-/// Where the demo is watched: on stderr.
+/// The picture on stderr.
 pub struct View {
     picture: Picture,
     time: Duration,
-    place: Place,
+    screen: Screen,
 }
 
-enum Place {
+enum Screen {
     Terminal {
         lines: MultiProgress,
         bars: Vec<ProgressBar>,
     },
     Lines {
-        /// How many were written.
+        /// How many lines were written.
         written: Cell<u32>,
     },
 }
 
 impl View {
-    /// Begins to show.
-    pub fn start(wish: &Wish) -> Self {
-        let picture = Picture { words: wish.language.words(), colour: wish.colour };
-        let place = match std::io::stderr().is_terminal() {
+    /// Starts to show.
+    pub fn start(options: &Options) -> Self {
+        let picture = Picture { words: options.language.words(), colour: options.colour };
+        let screen = match std::io::stderr().is_terminal() {
             true => {
                 let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-                let height = picture.frame(Duration::ZERO, wish.time, &Numbers::default(), 0).len();
+                let height = picture.frame(Duration::ZERO, options.time, &Numbers::default(), 0).len();
                 let style = ProgressStyle::with_template("{wide_msg}").expect("the template is one word");
                 let bar = || lines.add(ProgressBar::no_length().with_style(style.clone()));
-                Place::Terminal { bars: (0..height).map(|_| bar()).collect(), lines }
+                Screen::Terminal { bars: (0..height).map(|_| bar()).collect(), lines }
             }
-            false => Place::Lines { written: Cell::new(0) },
+            false => Screen::Lines { written: Cell::new(0) },
         };
-        Self { picture, time: wish.time, place }
+        Self { picture, time: options.time, screen }
     }
 
-    /// Shows how it stands.
+    /// Shows the current numbers.
     pub fn show(&self, elapsed: Duration, numbers: &Numbers, quantity: i64) {
-        match &self.place {
-            Place::Terminal { bars, lines: _ } => {
+        match &self.screen {
+            Screen::Terminal { bars, lines: _ } => {
                 let frame = self.picture.frame(elapsed, self.time, numbers, quantity);
                 for (bar, line) in bars.iter().zip(frame) {
                     bar.set_message(line);
                 }
             }
-            Place::Lines { written } => {
+            Screen::Lines { written } => {
                 if elapsed >= LINE_EVERY * (written.get() + 1) {
                     written.set(written.get() + 1);
                     eprintln!("{}", self.picture.line(elapsed, numbers, quantity));
@@ -72,12 +73,12 @@ impl View {
         }
     }
 
-    /// Takes the picture away: the report is next.
+    /// Removes the picture, because the report follows.
     pub fn end(&self) {
-        match &self.place {
-            // A terminal that is gone can't be cleared.
-            Place::Terminal { lines, bars: _ } => drop(lines.clear()),
-            Place::Lines { .. } => {}
+        match &self.screen {
+            // If the terminal is gone, it can't be cleared.
+            Screen::Terminal { lines, bars: _ } => drop(lines.clear()),
+            Screen::Lines { .. } => {}
         }
     }
 }
@@ -91,14 +92,14 @@ impl Drop for View {
 /// The words and colours of the picture.
 #[derive(Clone, Copy)]
 pub struct Picture {
-    /// In which language.
+    /// The words of its language.
     pub words: &'static Words,
-    /// Whether there are colours.
+    /// Whether it has colours.
     pub colour: bool,
 }
 
 impl Picture {
-    /// A whole frame, always of the same height.
+    /// A whole frame. It always has the same height.
     fn frame(&self, elapsed: Duration, time: Duration, numbers: &Numbers, quantity: i64) -> Vec<String> {
         let words = self.words;
         let share = (elapsed.as_secs_f64() / time.as_secs_f64()).min(1.0);
@@ -121,11 +122,11 @@ impl Picture {
         lines
     }
 
-    /// The numbers, with what is to be thought of them.
+    /// The numbers, and whether they are right.
     pub fn numbers(&self, numbers: &Numbers, quantity: i64) -> Vec<String> {
         let words = self.words;
         let counted = u64::try_from(quantity).unwrap_or_default();
-        // What is on the way may be counted already, and its answer lost.
+        // A part without an answer may be counted already: its answer may be lost.
         let right = (numbers.settled..=numbers.made).contains(&counted);
         let mut remark = match right {
             true => self.paint(GREEN, &format!("✔ {}", words.right)),
@@ -170,7 +171,7 @@ impl Picture {
         ]
     }
 
-    /// The last word.
+    /// The last line of the report.
     pub fn conclusion(&self, holds: bool) -> String {
         match holds {
             true => self.paint(GREEN_BOLD, self.words.holds),
@@ -178,7 +179,7 @@ impl Picture {
         }
     }
 
-    /// How it stands, in one line.
+    /// The current numbers in one line.
     fn line(&self, elapsed: Duration, numbers: &Numbers, quantity: i64) -> String {
         let words = self.words;
         format!(
@@ -212,10 +213,9 @@ fn clock(time: Duration) -> String {
     format!("{:02}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }
 
-/// The text with spaces up to so many columns; Chinese characters take two.
+/// The text, filled with spaces up to this width. A Chinese character is two columns wide.
 fn padded(text: &str, columns: usize) -> String {
-    let width: usize = text.chars().map(|c| if c >= '\u{2e80}' { 2 } else { 1 }).sum();
-    format!("{text}{}", " ".repeat(columns.saturating_sub(width)))
+    format!("{text}{}", " ".repeat(columns.saturating_sub(text.width())))
 }
 
 #[cfg(test)]
@@ -265,17 +265,13 @@ mod tests {
     fn columns_stand_in_line_in_both_languages_and_every_frame_has_one_height() {
         for language in [Language::English, Language::Chinese] {
             let numbers = picture(language).numbers(&NUMBERS, 1203);
-            let columns = |line: &str| padded_width(line.split("✔").next().unwrap().split("✘").next().unwrap());
+            let columns = |line: &str| line.split("✔").next().unwrap().split("✘").next().unwrap().width();
             assert_eq!(columns(&numbers[1]), columns(&numbers[2]), "{numbers:#?}");
             let height = |elapsed, numbers| {
                 picture(language).frame(Duration::from_secs(elapsed), Duration::from_secs(60), numbers, 0).len()
             };
             assert_eq!(height(0, &Numbers::default()), height(99, &NUMBERS));
         }
-    }
-
-    fn padded_width(text: &str) -> usize {
-        text.chars().map(|c| if c >= '\u{2e80}' { 2 } else { 1 }).sum()
     }
 
     #[test]

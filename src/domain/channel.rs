@@ -1,15 +1,16 @@
-//! The channels by which people are told of alarms, as the configuration names them.
+//! The channels that notify people of alarms, as the settings name them.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use strum::{EnumDiscriminants, IntoStaticStr};
 use url::Url;
 
 use super::alarm::Kind;
 
-/// Most characters of a channel's name: it is a label of metrics.
+/// The longest name of a channel, in characters. It is a label of metrics.
 const LONGEST_NAME: usize = 32;
 /// The key of a signed webhook, in bytes (Standard Webhooks).
 const WEBHOOK_KEY: std::ops::RangeInclusive<usize> = 24..=64;
@@ -18,15 +19,15 @@ const WEBHOOK_KEY: std::ops::RangeInclusive<usize> = 24..=64;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Channel {
-    /// Its name, a word of its own.
+    /// Its name. No other channel has it.
     pub name: String,
-    /// In which language it is written to.
+    /// The language of its messages.
     pub language: Language,
-    /// Which alarms it gets; empty: all.
+    /// The kinds of alarms that it gets; empty: all.
     pub alarms: Vec<Kind>,
-    /// Whether its address may be in the plant's own network.
+    /// Whether its address may be in a private network.
     pub allow_private: bool,
-    /// Whom it reaches, and how.
+    /// Who gets the messages, and how.
     pub receiver: Receiver,
 }
 
@@ -38,37 +39,40 @@ impl Channel {
     }
 }
 
-/// Whom a channel reaches. Addresses are secrets too: a robot's URL is all one needs to
-/// write to its group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who gets the messages of a channel, and how. Addresses are secrets, too: with the URL of a
+/// group's bot anybody can write to the group.
+#[derive(Clone, Debug, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(name(ReceiverKind), vis(pub(self)), derive(Deserialize, IntoStaticStr))]
+#[strum_discriminants(serde(rename_all = "lowercase"), strum(serialize_all = "lowercase"))]
+#[cfg_attr(test, strum_discriminants(derive(strum::EnumString, strum::VariantArray, serde::Serialize)))]
 pub enum Receiver {
-    /// A DingTalk group's robot.
+    /// The bot of a DingTalk group.
     DingTalk {
         /// Its address.
         url: Address,
-        /// What messages are signed with, where the robot asks for that.
+        /// The key that signs messages, if the bot requires signed messages.
         secret: Option<Secret>,
     },
-    /// A Feishu group's robot.
+    /// The bot of a Feishu group.
     Feishu {
         /// Its address.
         url: Address,
-        /// What messages are signed with, where the robot asks for that.
+        /// The key that signs messages, if the bot requires signed messages.
         secret: Option<Secret>,
     },
-    /// A WeCom group's robot; the key in its address is the secret.
+    /// The bot of a WeCom group. The key in its address is the secret.
     WeCom {
         /// Its address.
         url: Address,
     },
-    /// Whatever understands the Standard Webhooks specification.
+    /// A receiver that follows the Standard Webhooks specification.
     Webhook {
         /// Its address.
         url: Address,
         /// `whsec_` and the key in base64.
         secret: Secret,
     },
-    /// People with a mailbox.
+    /// Mail addresses.
     Mail {
         /// The mail server: `smtps://` with TLS from the start, `smtp://` with STARTTLS.
         url: Address,
@@ -78,22 +82,16 @@ pub enum Receiver {
         from: String,
         /// The receivers.
         to: Vec<String>,
-        /// User name and password, where the server asks for them.
+        /// User name and password, if the server requires them.
         login: Option<(String, Secret)>,
     },
 }
 
 impl Receiver {
-    /// The kind of receiver in a word, as in the configuration.
+    /// The word of its kind, as in the settings.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::DingTalk { .. } => "dingtalk",
-            Self::Feishu { .. } => "feishu",
-            Self::WeCom { .. } => "wecom",
-            Self::Webhook { .. } => "webhook",
-            Self::Mail { .. } => "mail",
-        }
+        ReceiverKind::from(self).into()
     }
 }
 
@@ -102,13 +100,13 @@ impl Receiver {
 pub enum MailTls {
     /// TLS from the start.
     FromStart,
-    /// STARTTLS, or nothing is sent.
+    /// STARTTLS. If the server has none, nothing is sent.
     StartTls,
-    /// Not at all: for a relay within the plant.
+    /// No protection, for a relay inside the plant.
     None,
 }
 
-/// A language that channels are written to in.
+/// A language of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Language {
     /// English.
@@ -120,13 +118,13 @@ pub enum Language {
     Chinese,
 }
 
-/// A text that is never shown.
+/// A text that is never shown or logged.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, to be used and not shown.
+    /// The text itself. It must not be shown.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -144,7 +142,7 @@ impl fmt::Debug for Secret {
 pub struct Address(Url);
 
 impl Address {
-    /// The URL itself, to be used and not shown.
+    /// The URL itself. It must not be shown.
     #[must_use]
     pub fn reveal(&self) -> &Url {
         &self.0
@@ -163,7 +161,7 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Why a channel is none.
+/// Why a channel can't be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("alarm channel {name:?}: {problem}")]
 pub struct BadChannel {
@@ -171,12 +169,12 @@ pub struct BadChannel {
     problem: String,
 }
 
-/// A channel as it is written in the configuration.
+/// A channel as it is written in the settings.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     name: String,
-    kind: WrittenKind,
+    kind: ReceiverKind,
     url: Secret,
     secret: Option<Secret>,
     #[serde(default)]
@@ -190,16 +188,6 @@ struct Written {
     to: Vec<String>,
     username: Option<String>,
     tls: Option<bool>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum WrittenKind {
-    DingTalk,
-    Feishu,
-    WeCom,
-    Webhook,
-    Mail,
 }
 
 impl TryFrom<Written> for Channel {
@@ -217,22 +205,24 @@ fn read(written: Written) -> Result<Channel, String> {
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_name) {
         return Err(format!("its name must be 1 to {LONGEST_NAME} of a-z, 0-9 and -"));
     }
-    let is_mail = matches!(kind, WrittenKind::Mail);
+    let is_mail = matches!(kind, ReceiverKind::Mail);
     if !is_mail && (from.is_some() || !to.is_empty() || username.is_some() || tls.is_some()) {
-        return Err("from, to, username and tls are for kind mail".to_owned());
+        return Err("from, to, username and tls are only for kind mail".to_owned());
     }
     let url = address(&url, if is_mail { &["smtps", "smtp"] } else { &["https", "http"] })?;
     let receiver = match kind {
-        WrittenKind::DingTalk => Receiver::DingTalk { url, secret },
-        WrittenKind::Feishu => Receiver::Feishu { url, secret },
-        WrittenKind::WeCom if secret.is_some() => {
-            return Err("a WeCom robot has no secret but the key in its url".to_owned());
+        ReceiverKind::DingTalk => Receiver::DingTalk { url, secret },
+        ReceiverKind::Feishu => Receiver::Feishu { url, secret },
+        ReceiverKind::WeCom if secret.is_some() => {
+            return Err("remove secret: the secret of a WeCom bot is the key in its url".to_owned());
         }
-        WrittenKind::WeCom => Receiver::WeCom { url },
-        WrittenKind::Webhook => Receiver::Webhook { url, secret: webhook_secret(secret)? },
-        WrittenKind::Mail => {
+        ReceiverKind::WeCom => Receiver::WeCom { url },
+        ReceiverKind::Webhook => Receiver::Webhook { url, secret: webhook_secret(secret)? },
+        ReceiverKind::Mail => {
             let tls = match (url.reveal().scheme(), tls) {
-                ("smtps", Some(false)) => return Err("smtps is TLS: tls = false is for smtp".to_owned()),
+                ("smtps", Some(false)) => {
+                    return Err("smtps always uses TLS: remove tls = false, or use smtp".to_owned());
+                }
                 ("smtps", _) => MailTls::FromStart,
                 (_, None | Some(true)) => MailTls::StartTls,
                 (_, Some(false)) => MailTls::None,
@@ -240,14 +230,17 @@ fn read(written: Written) -> Result<Channel, String> {
             let login = match (username, secret) {
                 (None, None) => None,
                 (Some(_), Some(_)) if tls == MailTls::None => {
-                    return Err("a password is not sent without TLS".to_owned());
+                    return Err(
+                        "a password is never sent without TLS: remove tls = false, or the user name and password"
+                            .to_owned(),
+                    );
                 }
                 (Some(username), Some(secret)) => Some((username, secret)),
-                (Some(_), None) | (None, Some(_)) => return Err("username and secret go together".to_owned()),
+                (Some(_), None) | (None, Some(_)) => return Err("username and secret must be set together".to_owned()),
             };
-            let from = from.ok_or("from, the sender's address, is missing")?;
+            let from = from.ok_or("from is missing: the address of the sender")?;
             if to.is_empty() {
-                return Err("to, the receivers' addresses, is missing".to_owned());
+                return Err("to is missing: the addresses of the receivers".to_owned());
             }
             Receiver::Mail { url, tls, from, to, login }
         }
@@ -255,23 +248,23 @@ fn read(written: Written) -> Result<Channel, String> {
     Ok(Channel { name, language, alarms, allow_private, receiver })
 }
 
-/// What is wrong with a URL is said without the URL: it is a secret.
+/// A refusal does not show the URL, because it is a secret.
 fn address(url: &Secret, schemes: &[&str]) -> Result<Address, String> {
-    let url = Url::parse(url.reveal()).map_err(|error| format!("its url is none: {error}"))?;
+    let url = Url::parse(url.reveal()).map_err(|error| format!("its url can't be read: {error}"))?;
     if !schemes.contains(&url.scheme()) {
         return Err(format!("its url must begin with {}://", schemes.join(":// or ")));
     }
     if url.host_str().is_none_or(str::is_empty) {
-        return Err("its url names no host".to_owned());
+        return Err("its url has no host".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("no user name or password belongs into its url".to_owned());
+        return Err("its url must not have a user name or password".to_owned());
     }
     Ok(Address(url))
 }
 
 fn webhook_secret(secret: Option<Secret>) -> Result<Secret, String> {
-    let secret = secret.ok_or("its secret is missing: whsec_ and 24 to 64 random bytes in base64")?;
+    let secret = secret.ok_or("its secret is missing: it must be whsec_ and 24 to 64 random bytes in base64")?;
     let key = secret.reveal().strip_prefix("whsec_").and_then(|key| STANDARD.decode(key).ok());
     match key {
         Some(key) if WEBHOOK_KEY.contains(&key.len()) => Ok(secret),
@@ -281,6 +274,7 @@ fn webhook_secret(secret: Option<Secret>) -> Result<Secret, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::words::words_agree;
     use super::*;
 
     fn read(json: &str) -> Result<Channel, String> {
@@ -310,6 +304,12 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_has_one_word_in_settings_and_text() {
+        words_agree::<ReceiverKind>();
+        assert_eq!(<&str>::from(ReceiverKind::DingTalk), "dingtalk");
+    }
+
+    #[test]
     fn what_is_no_channel_is_told_without_its_secrets() {
         for (rest, part) in [
             (r#""name":"Line 3","kind":"wecom","url":"https://w.example/?key=SECRET""#, "a-z"),
@@ -323,7 +323,7 @@ mod tests {
             (r#""name":"x","kind":"webhook","url":"https://w.example""#, "whsec_"),
             (r#""name":"x","kind":"webhook","url":"https://w.example","secret":"whsec_SECRET""#, "24 to 64"),
             (r#""name":"x","kind":"mail","url":"smtp://m","to":["a@b"]"#, "from"),
-            (r#""name":"x","kind":"mail","url":"smtp://m","from":"a@b""#, "to,"),
+            (r#""name":"x","kind":"mail","url":"smtp://m","from":"a@b""#, "to is"),
             (r#""name":"x","kind":"mail","url":"smtps://m","from":"a@b","to":["a@b"],"tls":false"#, "smtps"),
             (r#""name":"x","kind":"mail","url":"smtp://m","from":"a@b","to":["a@b"],"secret":"SECRET""#, "together"),
             (

@@ -1,73 +1,97 @@
-//! The words of the monitor: what a check reads, what it finds, and what can be done.
+//! What a check of the log reads, what it finds, and what can be done about a finding.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::request::Counter;
 use super::time::Timestamp;
 
-/// Declares an enum whose variants each have a word in JSON, column and label.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
-        }
-
-        impl $name {
-            /// Every one of them.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// Its word in JSON, column and label.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-
-            /// The one with this word.
-            #[must_use]
-            pub fn of_word(word: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|one| one.word() == word)
-            }
-        }
-    };
+/// Which work orders a check reads.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Range {
+    /// Those that changed since the last good check began.
+    Recent,
+    /// All work orders, and rows that belong to no work order.
+    Full,
+    /// One work order.
+    WorkOrder,
+    /// Those that changed since a given time.
+    Since,
 }
 
-words! {
-    /// Which work orders a check reads.
-    Range {
-        /// Those changed since the last good check began.
-        Recent = "recent",
-        /// All of them, and rows that belong to none.
-        Full = "full",
-        /// One.
-        WorkOrder = "work_order",
-        /// Those changed since a given time.
-        Since = "since",
+impl Range {
+    /// Every range.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The word in JSON, columns and labels.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.into()
+    }
+
+    /// The variant with this word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        word.parse().ok()
     }
 }
 
-words! {
-    /// Where a check stands, and how it ended.
-    CheckState {
-        /// Nobody has begun it.
-        Waiting = "waiting",
-        /// A process reads, or has died and left it to the next one.
-        Running = "running",
-        /// Every log explains its quantity.
-        Good = "good",
-        /// There are findings.
-        Drift = "drift",
-        /// It could not be finished.
-        Failed = "failed",
-    }
+/// The state of a check.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum CheckState {
+    /// No process has started it.
+    Waiting,
+    /// A process runs it. If that process died, another one continues.
+    Running,
+    /// It ended: every log explains its quantity.
+    Good,
+    /// It ended with findings.
+    Drift,
+    /// It could not be completed.
+    Failed,
 }
 
 impl CheckState {
-    /// Whether its report is complete.
+    /// The word in JSON, columns and labels.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether it ended.
     #[must_use]
     pub fn is_over(self) -> bool {
         match self {
@@ -77,85 +101,163 @@ impl CheckState {
     }
 }
 
-words! {
-    /// What kind of drift a finding is.
-    Kind {
-        /// A quantity is not the sum of its deltas.
-        Quantity = "quantity",
-        /// The status is not what the one status function says.
-        Status = "status",
-        /// The work order's `seq` is not its log's last one.
-        Seq = "seq",
-        /// A row of the log is missing.
-        Gap = "gap",
-        /// A row's `before` is not the previous row's `after`.
-        Before = "before",
-        /// A row's `after` is not its `before` and `delta`.
-        After = "after",
-        /// A row's `delta` is not what its request asked for.
-        Delta = "delta",
-        /// A fence is lower than the one before it.
-        Fence = "fence",
-        /// Barcode claims are not the barcodes scanned and not unbound since.
-        Claim = "claim",
-        /// A barcode was counted while it stood counted.
-        Twice = "twice",
-        /// A refused row changed something.
-        Refused = "refused",
-        /// Rows without a work order.
-        Orphan = "orphan",
+/// What kind of drift a finding is.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Kind {
+    /// A quantity is not the sum of its deltas.
+    Quantity,
+    /// The status is not the one that the status function gives.
+    Status,
+    /// The work order's `seq` is not the last `seq` of its log.
+    Seq,
+    /// A row of the log is missing.
+    Gap,
+    /// A row's `before` is not the previous row's `after`.
+    Before,
+    /// A row's `after` is not its `before` and `delta`.
+    After,
+    /// A row's `delta` is not what its request asked for.
+    Delta,
+    /// A fence is lower than the one before it.
+    Fence,
+    /// The barcode claims are not the barcodes that were scanned and not unbound since.
+    Claim,
+    /// A barcode was counted twice without an unbind between.
+    Twice,
+    /// A refused row changed a quantity.
+    Refused,
+    /// Rows without a work order.
+    Orphan,
+}
+
+impl Kind {
+    /// The kinds that the log alone can repair. They may be repaired without a person.
+    pub const SAFE: [Self; 5] = [Self::Quantity, Self::Status, Self::Seq, Self::Fence, Self::Claim];
+
+    /// The word in JSON, columns and labels.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.into()
     }
 }
 
-words! {
-    /// What can be done about a finding.
-    Remedy {
-        /// The log says what is right; a repair sets it.
-        Repair = "repair",
-        /// The log itself is in doubt; a person has to decide.
-        Decision = "decision",
+/// What can be done about a finding.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Remedy {
+    /// The log gives the right value. A repair sets it.
+    Repair,
+    /// The log itself may be wrong. A person has to decide.
+    Decision,
+}
+
+impl Remedy {
+    /// The word in JSON, columns and labels.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.into()
     }
 }
 
-words! {
-    /// What became of a finding.
-    FindingState {
-        /// It stands.
-        Open = "open",
-        /// It was set right.
-        Repaired = "repaired",
-        /// A later check no longer saw it.
-        Resolved = "resolved",
+/// The state of a finding.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum FindingState {
+    /// It is not repaired yet.
+    Open,
+    /// It was repaired.
+    Repaired,
+    /// A later check did not see it again.
+    Resolved,
+}
+
+impl FindingState {
+    /// The word in JSON, columns and labels.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.into()
+    }
+
+    /// The variant with this word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        word.parse().ok()
     }
 }
 
-/// One drift, as a check has judged it.
+/// A difference that a check found.
 ///
-/// Numbers and texts are raw here: what is wrong with a row may be that they are no
-/// quantity, no id.
+/// Numbers and texts are raw here, because a wrong row may hold something that is not a quantity
+/// or an id.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Drift {
-    /// The work order that it concerns.
+    /// The work order.
     pub work_order: String,
-    /// What kind it is.
+    /// Its kind.
     pub kind: Kind,
-    /// Of which counter; `None`: of the work order as a whole.
+    /// Its counter; `None`: it is about the whole work order.
     pub counter: Option<Counter>,
-    /// The first bad row's place in the log, where there is one.
+    /// The `seq` of the first wrong row, if a row is wrong.
     pub seq: Option<i64>,
-    /// The first bad row's request id.
+    /// The request id of the first wrong row.
     pub request_id: Option<String>,
-    /// What should be there.
+    /// The value that should be there.
     pub expected: Value,
-    /// What is there.
+    /// The value that is there.
     pub actual: Value,
-    /// The rows that show it, and the correction proposed.
+    /// The rows that show it, and the proposed correction.
     pub details: Value,
-    /// What can be done.
+    /// What can be done about it.
     pub remedy: Remedy,
 }
 
-/// A drift as it is kept: one row of `consistency_findings`.
+/// A drift as it is stored: one row of `consistency_findings`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// Its id.
@@ -182,50 +284,50 @@ pub struct Finding {
     pub details: Value,
     /// See [`Drift`].
     pub remedy: Remedy,
-    /// What became of it.
+    /// Its state.
     pub state: FindingState,
     /// When it was seen first.
     pub found_at: Timestamp,
     /// When it was seen last.
     pub seen_at: Timestamp,
-    /// When it was set right.
+    /// When it was repaired.
     pub repaired_at: Option<Timestamp>,
-    /// When a check no longer saw it.
+    /// When a check did not see it again.
     pub resolved_at: Option<Timestamp>,
 }
 
-/// One row of `consistency_checks`: a check asked for, its progress, and its report.
+/// One row of `consistency_checks`: the request, the progress and the report of a check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// Its id.
     pub check_id: String,
     /// Which work orders it reads.
     pub range: Range,
-    /// The one, where it reads one.
+    /// The work order, if it reads one.
     pub work_order: Option<String>,
-    /// Since when they must have changed.
+    /// It reads the work orders that changed since this time.
     pub since: Option<Timestamp>,
-    /// Where it stands.
+    /// Its state.
     pub state: CheckState,
-    /// Who asked for it: a principal, or `schedule`.
+    /// Who requested it: a principal, or `schedule`.
     pub requested_by: String,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_at: Timestamp,
-    /// When the first row was about to be read.
+    /// When it started, before the first row was read.
     pub started_at: Option<Timestamp>,
-    /// When progress was last noted.
+    /// When progress was last recorded.
     pub advanced_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// The last work order read whole.
+    /// The last work order that was read completely.
     pub read_up_to: Option<String>,
-    /// Work orders to read, as counted at the start.
+    /// Work orders to read, counted at the start.
     pub work_orders_total: Option<i64>,
     /// Work orders read.
     pub work_orders_read: i64,
     /// Rows of the log read.
     pub rows_read: i64,
-    /// Findings seen, new or known.
+    /// Findings seen, new and known ones.
     pub findings_seen: i64,
     /// Why it failed.
     pub error: Option<String>,
@@ -234,7 +336,7 @@ pub struct Check {
 /// One entry of `audit_trail`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// The Idempotency-Key of the request, or one made by the service.
+    /// The Idempotency-Key of the request, or a key that the service made.
     pub request_id: String,
     /// What was done, such as `repair`.
     pub action: String,
@@ -246,14 +348,30 @@ pub struct AuditEntry {
     pub recorded_at: Timestamp,
     /// The caller's principal.
     pub recorded_by: String,
-    /// The person named in the request.
+    /// The person that the request names.
     pub operator: Option<String>,
     /// Why.
     pub reason: String,
-    /// What was asked, as compared when the request id is used again.
+    /// The request's content. It is compared if the request id is used again.
     pub payload: Value,
-    /// What stood before.
+    /// The values before.
     pub before: Value,
-    /// What stands since.
+    /// The values after.
     pub after: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::words::words_agree;
+    use super::*;
+
+    #[test]
+    fn every_word_is_the_same_in_json_columns_and_labels() {
+        words_agree::<Range>();
+        words_agree::<CheckState>();
+        words_agree::<Kind>();
+        words_agree::<Remedy>();
+        words_agree::<FindingState>();
+        assert_eq!(Range::WorkOrder.word(), "work_order");
+    }
 }

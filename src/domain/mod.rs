@@ -17,4 +17,6 @@ pub mod request;
 pub mod text;
 pub mod time;
 pub mod update;
+#[cfg(test)]
+pub(crate) mod words;
 pub mod work_order;

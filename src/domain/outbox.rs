@@ -1,58 +1,58 @@
-//! The outbox of alarms: when a channel's next message may be sent, and what comes of it.
+//! The outbox of alarms: when the next message of a channel may be sent, and what follows.
 //!
-//! Each channel is a line of messages of which the first is sent again until it arrived
-//! or is too old, so that the end of an alarm never arrives before its beginning.
+//! Each channel has a queue of messages. Only the first one is sent, and it is retried until it is
+//! delivered or too old. So "resolved" never arrives before "firing".
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::alarm::Notice;
 use super::time::{SKEW, Timestamp};
 
-/// How long a process that sends has the right to: longer than any attempt takes, so that
-/// it only runs out where the process died.
+/// How long a process may send after it claimed a channel. No attempt takes as long, so a claim
+/// runs out only if the process died.
 pub const CLAIM: Duration = Duration::from_secs(60);
-/// After the first failed attempt the next one waits this long, twice that after the
-/// second, and so on up to the longest.
+/// The pause after the first failed attempt. Each further failure doubles it, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
-/// A receiver may ask for a longer pause, within reason.
+/// The longest pause that a receiver may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
-/// What was not delivered for this long is dropped: nobody acts on it any more.
+/// A message that was not delivered for this long is dropped, because it is no longer useful.
 pub const TOO_OLD: Duration = Duration::from_secs(24 * 3600);
 
 /// One message of a channel: a row of `alarm_messages`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Message {
-    /// Its place in the line.
+    /// Its place in the queue.
     pub position: i64,
-    /// Its id, the same over all attempts.
+    /// Its id. It is the same in all attempts.
     pub message_id: String,
-    /// What there is to say.
+    /// What it is about.
     pub notice: Notice,
-    /// When it was put there.
+    /// When it was put into the queue.
     pub created_at: Timestamp,
     /// Attempts that failed so far.
     pub attempts: i64,
 }
 
-/// How a channel does: a row of `alarm_channels`.
+/// The state of a channel: a row of `alarm_channels`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelState {
-    /// The process that sends.
+    /// The process that may send.
     pub claimed_by: Option<String>,
-    /// Until when it has the right to.
+    /// Until when it may send.
     pub claimed_until: Option<Timestamp>,
-    /// How far the messages sent so far have used up the rate.
+    /// Until when the messages sent so far use up the rate.
     pub paced_until: Option<Timestamp>,
     /// Failed attempts in a row.
     pub failures: i64,
-    /// Since when.
+    /// Since when attempts fail.
     pub failing_since: Option<Timestamp>,
-    /// When the next attempt may be.
+    /// When the next attempt may be made.
     pub next_attempt_at: Option<Timestamp>,
-    /// What was said at the last failure.
+    /// The error of the last failed attempt.
     pub last_error: Option<String>,
     /// When a message was last delivered.
     pub last_delivered_at: Option<Timestamp>,
@@ -61,37 +61,35 @@ pub struct ChannelState {
 /// How fast messages may follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// One message per so much time, in the long run.
+    /// The time per message, on average.
     pub every: Duration,
-    /// So many at once after a pause.
+    /// How many messages may follow at once after a pause.
     pub burst: u32,
 }
 
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Outcome {
     /// The receiver took it.
     Delivered,
-    /// Given up: too old, or too many.
+    /// It was dropped: it was too old, or too many waited.
     Dropped,
 }
 
 impl Outcome {
-    /// The outcome in a word.
+    /// The word in tables and metrics.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Dropped => "dropped",
-        }
+        self.into()
     }
 }
 
 impl ChannelState {
-    /// The line with its next message claimed by `process`, where that may be sent now.
+    /// The state after `process` claimed the next message; `None`: it may not be sent now.
     #[must_use]
     pub fn claim(&self, process: &str, pace: Pace, now: Timestamp) -> Option<Self> {
-        // No farther ahead than this process would have written it.
+        // A time that is further ahead than any process writes comes from a clock that was wrong.
         let ahead = |time: Option<Timestamp>, longest: Duration| {
             time.filter(|time| *time > now && *time <= now.later(longest.saturating_add(SKEW)))
         };
@@ -107,20 +105,20 @@ impl ChannelState {
         })
     }
 
-    /// Whether `process` still has the right to send.
+    /// Whether `process` may still send.
     #[must_use]
     pub fn is_claimed_by(&self, process: &str) -> bool {
         self.claimed_by.as_deref() == Some(process)
     }
 
-    /// The line after its first message arrived.
+    /// The state after the first message was delivered.
     #[must_use]
     pub fn delivered(&self, now: Timestamp) -> Self {
         Self { paced_until: self.paced_until, last_delivered_at: Some(now), ..Self::default() }
     }
 
-    /// The line after an attempt failed. `chance` from 0 to 1 spreads the attempts of
-    /// many channels; `asked` is the pause that the receiver asked for.
+    /// The state after an attempt failed. `chance` from 0 to 1 spreads the attempts of many channels.
+    /// `asked` is the pause that the receiver asked for.
     #[must_use]
     pub fn failed(&self, error: &str, asked: Option<Duration>, chance: f64, now: Timestamp) -> Self {
         let doubled = u32::try_from(self.failures.clamp(0, 16)).expect("it is clamped");
@@ -138,7 +136,7 @@ impl ChannelState {
         }
     }
 
-    /// The line after its first message was given up: the next one may go at once.
+    /// The state after the first message was dropped. The next one may be sent at once.
     #[must_use]
     pub fn released(&self) -> Self {
         Self { claimed_by: None, claimed_until: None, ..self.clone() }

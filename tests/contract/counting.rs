@@ -1,4 +1,4 @@
-//! What counts, and how much (sections 2, 3 and 5).
+//! What counts, and by how much (sections 2, 3 and 5).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -73,7 +73,7 @@ pub async fn pitfall_04_09_the_answer_tells_what_became_of_the_scan(shop: &Shop)
     ] {
         assert_eq!(update[field], value, "{field}");
     }
-    // A client that gave up and asks from its own queue, by the same id, learns the same.
+    // A client that gave up and sends the scan again in a batch, by the same id, gets the same update.
     let item = with(&scan, &json!({ "request_id": key, "work_order": order.number }));
     assert_eq!(order.client.batch(&[item]).await.json()["results"][0]["update"], update);
 }
@@ -145,7 +145,7 @@ pub async fn pitfall_30_what_a_scanner_varies_is_one_barcode(shop: &Shop) {
 }
 
 pub async fn pitfall_31_a_refused_scan_raises_nothing_anywhere(shop: &Shop) {
-    // Its own, for metrics that count nobody else's scans.
+    // A shop of its own, so that the metrics count no other test's scans.
     let shop = Shop::own(shop.kind).await;
     let order = shop.thousand().await;
     let scan = json!({ "counter": "input", "barcode": "A" });

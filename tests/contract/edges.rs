@@ -1,6 +1,6 @@
-//! The edge: what is no proper request, and what the service says of itself (sections 4, 6).
+//! The edge: malformed requests, health, documents and metrics (sections 4, 6).
 
-use scanfence::http::problem::{Code, Language};
+use scanfence::http::{Code, Language};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
@@ -89,7 +89,7 @@ pub async fn health_and_documents_are_open(shop: &Shop) {
     let lease = report["checks"]["lease"]["detail"].as_str().unwrap();
     assert_eq!(lease.contains("rows alone"), shop.kind == Kind::RowsAlone, "{lease}");
     let document = client.get("/openapi.yaml").await;
-    assert_eq!(document.text(), scanfence::http::health::OPENAPI);
+    assert_eq!(document.text(), scanfence::http::OPENAPI);
     // Anybody may ask for these, also through a proxy.
     for path in ["/livez", "/readyz", "/openapi.yaml", "/problems/over-plan"] {
         let reply = client.request("GET", path, &[("forwarded", "for=10.0.0.1")], "").await.unwrap();
@@ -117,7 +117,7 @@ pub async fn metrics_have_bounded_labels(shop: &Shop) {
     let metrics = order.client.get("/metrics").await;
     assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = metrics.text();
-    // What never happened yet (unsettled, leases without Redis) has no sample and no name.
+    // A metric that never counted anything yet (unsettled, leases without Redis) is not listed.
     for name in ["updates", "replays", "batch_size", "queue_depth", "fenced_off", "breaker_open", "http_requests"] {
         assert!(text.lines().any(|line| line.starts_with("# TYPE ") && line.contains(name)), "{name} in {text}");
     }

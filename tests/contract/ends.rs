@@ -205,7 +205,7 @@ async fn unique_in_log(shop: &Shop, columns: &[&str]) -> bool {
     found.contains(&wanted)
 }
 
-/// Redis goes away where the fallback is `refuse`: nothing is counted, and nothing is final.
+/// Redis fails and the fallback is `refuse`: nothing is counted, and nothing is final.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_and_fallback_a_scan_is_put_off() {
     let mut redis = Redis::start();
@@ -221,7 +221,7 @@ async fn without_redis_and_fallback_a_scan_is_put_off() {
     assert_eq!(refused.json()["applied"], "unknown");
     is_problem(&client.get(&format!("/v1/updates/{key}")).await, 404, "not-found", "no row");
 
-    // It is told once it is sure: the breaker takes more than one failure.
+    // The breaker opens only after more than one failure.
     eventually("readiness warns and stays", SOON, async || {
         is_problem(&client.scan(&number, &key, &scan).await, 503, "lease-unavailable", "again");
         let ready = client.get("/readyz").await;

@@ -1,4 +1,4 @@
-//! What is refused, and for how long (section 4).
+//! Refusals, final ones and others (section 4).
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Once, and with the same answer (sections 2 to 4).
+//! Retries count once and get the same answer (sections 2 to 4).
 
 use std::collections::HashSet;
 
@@ -54,7 +54,7 @@ pub async fn a_scan_sent_singly_and_in_a_batch_is_one_request(shop: &Shop) {
     let single = order.client.scan(&order.number, &key, &scan).await;
     assert!(single.replayed() && batch.text().contains(&single.text()), "{single:?}");
 
-    // A final refusal crosses over just so.
+    // The same holds for a final refusal.
     let key = unique("k");
     let refused = order.client.scan(&order.number, &key, &scan).await;
     is_problem(&refused, 409, "barcode-already-counted", "singly");
@@ -145,7 +145,7 @@ pub async fn pitfall_22_23_equal_requests_at_once_all_get_the_first_ones_answer(
         for reply in sent {
             replies.push(reply.await.unwrap());
         }
-        // The second time round it is a refusal, to be had once just the same.
+        // The second key gets a refusal, which is also made only once.
         let status = replies[0].status;
         assert!(replies.iter().all(|reply| reply.status == status), "{replies:?}");
         assert_eq!(replies.iter().filter(|reply| !reply.replayed()).count(), 1);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock, Weak};
 
-use scanfence::http::health;
+use scanfence::http::OPENAPI;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
@@ -84,7 +84,7 @@ impl Shop {
 
 /// A client of a service, whose every answer is as `openapi.yaml` says.
 pub fn documented(service: &Service) -> Client {
-    static DOCUMENT: LazyLock<Document> = LazyLock::new(|| Document::of(health::OPENAPI));
+    static DOCUMENT: LazyLock<Document> = LazyLock::new(|| Document::of(OPENAPI));
     service.client().checked_by(|method, path, reply| {
         let checked = DOCUMENT.check(method, path, reply.status.as_u16(), &reply.headers, &reply.body);
         checked.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{reply:?}"));

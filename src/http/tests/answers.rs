@@ -1,11 +1,11 @@
-//! What requests that change something are answered.
+//! The answers to requests that change something.
 
 use serde_json::{Value, json};
 
 use super::shop::Mood;
 use super::{JSON, Service};
 use crate::counting::Unsettled;
-use crate::http::problem::Code;
+use crate::http::Code;
 
 #[tokio::test]
 async fn a_scan_is_counted_and_repeated_byte_by_byte() {
@@ -216,7 +216,7 @@ async fn every_wrong_field_is_named_with_its_reason() {
         (patch, "{}", &["status", "reason"]),
         (patch, r#"{"status":"completed","reason":"r"}"#, &["status"]),
         (patch, r#"{"status":"paused","reason":""}"#, &["reason"]),
-        // a query is no place for fields
+        // fields are not taken from the query
         ("POST /v1/work-orders/W1/scans?quantity=12", r#"{"counter":"output"}"#, &["quantity"]),
         ("POST /v1/work-orders/W1/scans?%ff=1&&", "{}", &["%ff", "counter"]),
         ("PUT /v1/work-orders/W1?line=L3", r#"{"planned_quantity":5}"#, &["line"]),

@@ -6,13 +6,13 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::{JSON, Reply, Service};
-use crate::http::{ROUTES, health};
+use crate::http::{OPENAPI, ROUTES};
 use crate::lease::Health;
 
 #[path = "../../../tests/stage/document.rs"]
 mod document;
 
-static DOCUMENT: LazyLock<document::Document> = LazyLock::new(|| document::Document::of(health::OPENAPI));
+static DOCUMENT: LazyLock<document::Document> = LazyLock::new(|| document::Document::of(OPENAPI));
 
 /// Checks that the document allows an answer.
 pub(super) fn check(method: &str, path: &str, reply: &Reply) {

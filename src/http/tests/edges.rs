@@ -1,4 +1,4 @@
-//! What every request passes: methods, languages, limits, time, defects, stopping.
+//! The edge: methods, languages, limits, time, defects, stopping.
 
 use std::time::Duration;
 
@@ -9,8 +9,7 @@ use tokio::task::yield_now;
 use super::shop::Mood;
 use super::{JSON, Service};
 use crate::http::access::Access;
-use crate::http::problem::Code;
-use crate::http::{Limits, ROUTES};
+use crate::http::{Code, Limits, ROUTES};
 use crate::lease::Health;
 use crate::store::Readiness;
 

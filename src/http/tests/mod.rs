@@ -21,8 +21,10 @@ use tower::ServiceExt as _;
 
 use self::no_drift::NoDrift;
 use self::shop::Shop;
-use super::access::{Access, Peer};
-use super::{Http, Limits, Parts, router};
+use super::edge::access::{Access, Peer};
+use super::edge::layer::router;
+use super::edge::limits::Limits;
+use super::state::{Http, Parts};
 use crate::alarms::Channels;
 use crate::monitor::{self, Monitor};
 use crate::schedule::Schedule;

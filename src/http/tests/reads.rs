@@ -1,4 +1,4 @@
-//! What reads are answered: lists, look-ups, CSV, lease.
+//! The answers to reads: lists, look-ups, CSV, lease.
 
 use serde_json::{Value, json};
 

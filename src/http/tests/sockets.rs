@@ -117,7 +117,7 @@ async fn a_stopping_service_waits_no_longer_than_its_grace() {
         sockets.push(socket);
     }
     service.stop.cancel();
-    // The scan is in the hands of counting, which is stopped after this, and waited for.
+    // The scan belongs to counting, which is stopped later and waits for it.
     assert_eq!(server.await.unwrap(), Drained { connections_cut: 2, requests_left: 1 });
 }
 

@@ -1,22 +1,22 @@
-//! JSON, read strictly: each field once, and whole numbers told apart from others.
+//! Reads JSON strictly: each field once, and whole numbers kept apart from other numbers.
 //!
-//! `serde_json` keeps the last of two equal fields without a word; here the object
-//! remembers, so that whoever reads it (a request, or one item of a batch) can refuse it.
+//! By hand, because `serde_json` silently keeps the last of two equal fields. Here the object
+//! remembers that a field came twice, so that the request, or one item of a batch, can be refused.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::problem::{Code, Problem};
+use crate::http::output::code::Code;
+use crate::http::output::problem::Problem;
 
-const NO_OBJECT: &str = "must be a JSON object";
+const NOT_AN_OBJECT: &str = "must be a JSON object";
 
-/// A JSON value; text is borrowed from the body where it holds no escapes.
+/// A JSON value. Text without escapes is borrowed from the body.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value<'a> {
+pub(in crate::http) enum Value<'a> {
     Null,
     Bool(bool),
     /// A number without fraction or exponent that fits 64 bits.
@@ -26,63 +26,54 @@ pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
     List(Vec<Value<'a>>),
     Object(Object<'a>),
-    /// One that is not read yet, or can't be: its text.
+    /// A value that is not read yet, or can't be read: its text.
     Unread(&'a str),
 }
 
 /// A JSON object, its fields in order.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Object<'a> {
+pub(in crate::http) struct Object<'a> {
     pub fields: Vec<(Cow<'a, str>, Value<'a>)>,
-    /// A field that stands in it twice.
+    /// A field that it has twice.
     pub twice: Option<String>,
 }
 
-/// Reads text that must be one JSON object; objects within it are left to [`Object::sound`].
-pub(super) fn object(text: &[u8]) -> Result<Object<'_>, Problem> {
+/// Reads text that must be one JSON object. Objects inside it are checked by [`Object::sound`].
+pub(in crate::http) fn object(text: &[u8]) -> Result<Object<'_>, Problem> {
     match serde_json::from_slice::<Value<'_>>(text) {
         Ok(value) => value.object(),
-        // What is JSON by its grammar may still be too much for the reader: that is a matter of
-        // its field.
+        // Valid JSON may still be too much for the reader, such as a number with 400 digits. Then
+        // only its field is wrong.
         Err(_) => unread(text).map(Object::read),
     }
 }
 
-/// Reads text that must be one JSON object, but none of its values: what is wrong with one
-/// of them is no matter of the others.
-pub(super) fn unread(text: &[u8]) -> Result<Object<'_>, Problem> {
+/// Reads text that must be one JSON object, but none of its values, so that an error in one value
+/// does not concern the others.
+pub(in crate::http) fn unread(text: &[u8]) -> Result<Object<'_>, Problem> {
     match serde_json::from_slice(text) {
         Ok(Unread(object)) => Ok(object),
-        Err(error) if error.is_data() => Err(Problem::new(Code::MalformedRequest, NO_OBJECT)),
-        Err(error) => Err(Problem::new(Code::MalformedRequest, format!("this is not JSON: {error}"))),
+        Err(error) if error.is_data() => Err(Problem::new(Code::MalformedRequest, NOT_AN_OBJECT)),
+        Err(error) => Err(Problem::new(Code::MalformedRequest, format!("this is not valid JSON: {error}"))),
     }
 }
 
-/// Reads the text of a list, but none of its values; `None` where it is no list.
-pub(super) fn unread_list(text: &str) -> Option<Vec<&str>> {
+/// Reads the text of a list, but none of its values; `None` if it is not a list.
+pub(in crate::http) fn unread_list(text: &str) -> Option<Vec<&str>> {
     let values: Vec<&RawValue> = serde_json::from_str(text).ok()?;
     Some(values.into_iter().map(RawValue::get).collect())
 }
 
-/// Writes a value as JSON.
-pub(super) fn bytes(value: &impl Serialize) -> Vec<u8> {
-    /// Holds an update without growing.
-    const USUAL: usize = 768;
-    let mut bytes = Vec::with_capacity(USUAL);
-    serde_json::to_writer(&mut bytes, value).expect("our own types have text keys, and a Vec takes every write");
-    bytes
-}
-
 impl<'a> Value<'a> {
-    /// The object that it must be.
-    pub(super) fn object(self) -> Result<Object<'a>, Problem> {
+    /// The value as an object, or a problem.
+    pub(in crate::http) fn object(self) -> Result<Object<'a>, Problem> {
         match self {
             Self::Object(object) => Ok(object),
-            _ => Err(Problem::new(Code::MalformedRequest, NO_OBJECT)),
+            _ => Err(Problem::new(Code::MalformedRequest, NOT_AN_OBJECT)),
         }
     }
 
-    /// Reads a value's text. A number that is too large to be held is a number all the same.
+    /// Reads a value's text. A number that is too large to hold is still a number.
     fn of_text(text: &'a str) -> Result<Self, serde_json::Error> {
         match serde_json::from_str(text) {
             Err(_) if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => Ok(Self::Number),
@@ -100,15 +91,15 @@ impl<'a> Value<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Refuses an object that has a field twice, itself or anywhere within, or a value that
-    /// can't be read: half of a surrogate pair, or lists within lists without end.
-    pub(super) fn sound(self) -> Result<Self, Problem> {
+    /// Refuses an object that has a field twice, itself or anywhere inside, or a value that can't be
+    /// read: half of a surrogate pair, or lists nested too deeply.
+    pub(in crate::http) fn sound(self) -> Result<Self, Problem> {
         if let Some(field) = self.anywhere_twice() {
             return Err(twice(field));
         }
         let unread = |(name, value): &(Cow<'a, str>, Value<'a>)| match value {
             Value::Unread(text) => {
-                Value::of_text(text).err().map(|error| format!("the field {name:?} is no JSON: {error}"))
+                Value::of_text(text).err().map(|error| format!("the field {name:?} is not JSON: {error}"))
             }
             _ => None,
         };
@@ -118,15 +109,15 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Refuses an object that itself has a field twice, whatever is within.
-    pub(super) fn sound_at_the_top(self) -> Result<Self, Problem> {
+    /// Refuses an object that itself has a field twice; what is inside is not looked at.
+    pub(in crate::http) fn sound_at_the_top(self) -> Result<Self, Problem> {
         match &self.twice {
             None => Ok(self),
             Some(field) => Err(twice(field)),
         }
     }
 
-    /// Reads the values that are unread, but for those that can't be.
+    /// Reads the unread values, except those that can't be read.
     fn read(mut self) -> Self {
         for (_, value) in &mut self.fields {
             if let Value::Unread(text) = *value
@@ -138,8 +129,8 @@ impl<'a> Object<'a> {
         self
     }
 
-    /// The field's value, where it stands once.
-    pub(super) fn once(&self, field: &str) -> Option<&Value<'a>> {
+    /// The field's value, if the object has it once.
+    pub(in crate::http) fn once(&self, field: &str) -> Option<&Value<'a>> {
         let mut found = self.fields.iter().filter(|(name, _)| name == field).map(|(_, value)| value);
         found.next().filter(|_| found.next().is_none())
     }
@@ -150,7 +141,7 @@ impl<'a> Object<'a> {
 }
 
 fn twice(field: &str) -> Problem {
-    Problem::new(Code::MalformedRequest, format!("the field {field:?} stands there twice"))
+    Problem::new(Code::MalformedRequest, format!("the field {field:?} appears twice"))
 }
 
 impl<'de> Deserialize<'de> for Value<'de> {
@@ -226,7 +217,7 @@ fn fields<'de, A: MapAccess<'de>>(
     Ok(Object { fields, twice })
 }
 
-/// An object of which no value is read.
+/// An object whose values are not read.
 struct Unread<'a>(Object<'a>);
 
 impl<'de> Deserialize<'de> for Unread<'de> {
@@ -248,10 +239,9 @@ impl<'de> Deserialize<'de> for Unread<'de> {
     }
 }
 
-/// A field that stands there twice. Sorting keeps a body of many fields from costing
-/// the square of them.
+/// A field that appears twice. Sorting keeps the cost of many fields below quadratic.
 fn first_twice<'a>(fields: &'a [(Cow<'_, str>, Value<'_>)]) -> Option<&'a str> {
-    /// Up to here, comparing each with each is the quicker way.
+    /// Up to this number, comparing each with each is faster.
     const FEW: usize = 16;
     let name = |(name, _): &'a (Cow<'_, str>, Value<'_>)| name.as_ref();
     if fields.len() <= FEW {
@@ -263,7 +253,7 @@ fn first_twice<'a>(fields: &'a [(Cow<'_, str>, Value<'_>)]) -> Option<&'a str> {
     names.windows(2).find_map(|pair| (pair[0] == pair[1]).then_some(pair[0]))
 }
 
-/// A field's name, borrowed where it can be.
+/// A field's name, borrowed if possible.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {

@@ -1,4 +1,4 @@
-//! The sockets: accepting, limits per connection, and stopping without losing a request.
+//! The sockets: accepts connections, limits them, and stops without losing a request.
 
 use std::io;
 use std::sync::Arc;
@@ -17,25 +17,26 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tower::ServiceExt as _;
 
 use super::access::Peer;
+use super::layer::router;
+use super::limits::Limits;
 use super::wire::Wire;
-use super::{Http, Limits, router};
+use crate::http::state::Http;
 
 /// How a service has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were still busy when the grace was over, and were cut.
+    /// Connections that were still busy when the grace period ended, and were closed.
     pub connections_cut: usize,
-    /// Requests with a task of their own that were still being handled when the grace was over:
-    /// all but those in the hands of counting, which is stopped after this.
+    /// Requests with a task of their own that were still running when the grace period ended.
+    /// Scans are not among them: counting finishes those, and is stopped after this.
     pub requests_left: usize,
 }
 
-/// Serves until the stop signal given to [`Http::new`], and then until what is under way
-/// is done or the grace is over.
+/// Serves until the stop signal given to [`Http::new`], and then until the requests under way are
+/// done or the grace period has ended.
 ///
-/// From the signal on `/readyz` and every `/v1` request are answered 503; for a short
-/// while new connections are still taken, so that a load balancer sees that rather than
-/// a closed port.
+/// From the signal on, `/readyz` and every `/v1` request are answered 503. For [`Limits::linger`],
+/// new connections are still accepted, so that a load balancer sees the 503 and not a closed port.
 pub async fn serve(listener: TcpListener, http: Arc<Http>) -> Drained {
     let limits = http.limits;
     let routes = router(Arc::clone(&http));
@@ -74,7 +75,7 @@ pub async fn serve(listener: TcpListener, http: Arc<Http>) -> Drained {
     drained(&http, graceful, connections, stopped + limits.grace).await
 }
 
-/// How HTTP/1.1 is spoken. hyper has no limits of time by itself.
+/// HTTP/1.1 with its limits. hyper has no time limits by default.
 fn protocol(limits: &Limits) -> http1::Builder {
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(limits.header_read).max_header_size(limits.headers);
@@ -90,10 +91,10 @@ async fn answer(
     routes.oneshot(request).await
 }
 
-/// The next connection within the limit. No error ends the loop: what is wrong with one
-/// connection is its own, and what is wrong with the process (no file descriptors) passes.
+/// The next connection within the limit. No error ends the loop: an error of one connection concerns
+/// only that one, and a lack of file descriptors passes.
 async fn accepted(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Peer, OwnedSemaphorePermit) {
-    /// Long enough for connections to end and give their descriptors back.
+    /// Long enough for some connections to end and release their file descriptors.
     const BACK_OFF: Duration = Duration::from_millis(200);
     loop {
         let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
@@ -106,10 +107,10 @@ async fn accepted(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream,
                 return (socket, Peer(peer), slot);
             }
             Err(error) if of_one_connection(&error) => {
-                tracing::debug!(%error, "a connection ended before it was taken")
+                tracing::debug!(%error, "a connection ended before it was accepted")
             }
             Err(error) => {
-                tracing::warn!(%error, "no connection can be taken now");
+                tracing::warn!(%error, "no connection can be accepted now; trying again");
                 sleep(BACK_OFF).await;
             }
         }
@@ -121,10 +122,10 @@ fn of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Lets what is under way come to its end, until `deadline`.
+/// Waits until `deadline` for what is under way.
 async fn drained(http: &Http, graceful: GracefulShutdown, mut connections: JoinSet<()>, deadline: Instant) -> Drained {
     http.tasks.close();
-    // Connections first: an open one may still hand in a request.
+    // Connections first: an open one may still send a request.
     let ended = async {
         graceful.shutdown().await;
         while connections.join_next().await.is_some() {}
@@ -138,7 +139,7 @@ async fn drained(http: &Http, graceful: GracefulShutdown, mut connections: JoinS
         tracing::warn!(
             connections_cut = drained.connections_cut,
             requests_left = drained.requests_left,
-            "the grace was over before all requests were done"
+            "the grace period ended before all requests were done"
         );
     }
     drained

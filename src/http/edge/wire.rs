@@ -1,9 +1,11 @@
-//! The socket, on which hyper's own refusals leave as problem+json too.
+//! The socket under hyper. It turns hyper's own refusals into problem+json.
 //!
-//! What isn't HTTP never reaches a handler: hyper answers it with a bare 400, 414 or
-//! 431 and closes. Every response of ours has a `Content-Type`, and no body of ours ends
-//! in an empty line with CR and LF, so the bare one is known by its bytes, and is
-//! replaced on its way out.
+//! What isn't HTTP never reaches a handler: hyper answers it with a 400, 414 or 431 without a body,
+//! and closes. Every response of the service has a `Content-Type`, and no body of the service ends
+//! with an empty line (CR LF CR LF). So a bare refusal is recognized by its bytes, and replaced
+//! before it is sent.
+//!
+//! By hand, because hyper has no hook for these answers.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,13 +13,15 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use super::json;
-use super::problem::{Code, Language, Problem};
+use crate::http::output::code::Code;
+use crate::http::output::language::Language;
+use crate::http::output::problem::Problem;
+use crate::http::output::response::json_bytes;
 
 /// A socket under hyper.
 pub(super) struct Wire<S> {
     socket: S,
-    /// What has replaced a bare refusal and is not written yet.
+    /// The answer that replaces a bare refusal, as far as it is not written yet.
     pending: Vec<u8>,
 }
 
@@ -50,7 +54,7 @@ impl<S: Write + Unpin> Write for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_pending(cx))?;
         if let Some(code) = bare_refusal(buf) {
-            self.pending = worded(code);
+            self.pending = answer(code);
             return Poll::Ready(Ok(buf.len()));
         }
         Pin::new(&mut self.socket).poll_write(cx, buf)
@@ -85,7 +89,7 @@ impl<S: Write + Unpin> Write for Wire<S> {
     }
 }
 
-/// The problem that hyper's own refusal stands for, where this is one.
+/// The problem that hyper's refusal stands for, if these bytes are one.
 fn bare_refusal(head: &[u8]) -> Option<Code> {
     let status = head.strip_prefix(b"HTTP/1.1 ").or_else(|| head.strip_prefix(b"HTTP/1.0 "))?.get(..3)?;
     let code = match status {
@@ -97,11 +101,11 @@ fn bare_refusal(head: &[u8]) -> Option<Code> {
     (head.ends_with(b"\r\n\r\n") && !typed).then_some(code)
 }
 
-/// The same refusal in words. The request could not be read, so neither could its
-/// path and languages.
-fn worded(code: Code) -> Vec<u8> {
+/// The refusal as a problem, in English: the request could not be read, so its path and languages
+/// are not known.
+fn answer(code: Code) -> Vec<u8> {
     let problem = Problem::new(code, "the request could not be read as HTTP/1.1 within the limits");
-    let body = json::bytes(&problem.members(Language::English, "", false));
+    let body = json_bytes(&problem.members(Language::English, "", false));
     let status = code.status();
     let mut response = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-language: en\r\n\

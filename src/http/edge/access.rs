@@ -1,8 +1,8 @@
 //! Who may call (contract, section 8).
 //!
-//! There are no keys yet: the service answers its own machine, or, told so, everybody
-//! on a network that is trusted as a whole. Keys and roles will be a third kind here;
-//! handlers only ever see the principal.
+//! There are no keys yet. The service answers callers on its own machine. If it is told so, it
+//! answers everybody on a network that is trusted as a whole. Handlers only see the principal, so
+//! that keys and roles can be added here alone.
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -11,19 +11,20 @@ use axum::http::header::{FORWARDED, HOST, VIA};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 
-use super::problem::{Code, Problem};
 use crate::domain::ids::Principal;
+use crate::http::output::code::Code;
+use crate::http::output::problem::Problem;
 
-/// Whom the service answers.
+/// Which callers the service answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Callers on the same machine, and not through a proxy on it.
+    /// Callers on the same machine, without a proxy between.
     Loopback,
     /// Everybody who reaches it.
     Open,
 }
 
-/// The other end of a connection; the server names it in every request's extensions.
+/// The other end of a connection. The server puts it into every request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
@@ -31,22 +32,22 @@ static LOOPBACK: LazyLock<Principal> = LazyLock::new(|| Principal::named("loopba
 static OPEN: LazyLock<Principal> = LazyLock::new(|| Principal::named("open"));
 
 impl Access {
-    /// Who calls, if they may.
-    pub(super) fn judge(self, request: &Parts) -> Result<Principal, Problem> {
+    /// The caller's name, if it may call.
+    pub(super) fn authenticate(self, request: &Parts) -> Result<Principal, Problem> {
         match (self, is_loopback(request)) {
             (Self::Loopback | Self::Open, true) => Ok(LOOPBACK.clone()),
             (Self::Open, false) => Ok(OPEN.clone()),
             (Self::Loopback, false) => Err(Problem::new(
                 Code::Unauthenticated,
-                "only callers on the same machine are served (Host localhost, 127.0.0.1 or [::1], and no proxy between); \
-                 SCANFENCE_ACCESS=open lifts that for a network that is trusted as a whole",
+                "only callers on the same machine are served (Host localhost, 127.0.0.1 or [::1], no proxy between); \
+                 on a network that you trust as a whole, set SCANFENCE_ACCESS=open",
             )),
         }
     }
 }
 
-/// Whether the caller sits on this machine and has meant it: a proxy here must not make
-/// everybody local, and neither may a web page whose name resolves to 127.0.0.1.
+/// Whether the caller is on this machine and addresses it as such. A proxy on this machine must not
+/// make everybody local. Neither may a web page whose host name resolves to 127.0.0.1.
 fn is_loopback(request: &Parts) -> bool {
     let Some(Peer(peer)) = request.extensions.get::<Peer>() else { return false };
     peer.ip().to_canonical().is_loopback()
@@ -87,7 +88,7 @@ mod tests {
         }
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         parts.extensions.insert(Peer(peer.parse().unwrap()));
-        access.judge(&parts).ok().map(|principal| principal.to_string())
+        access.authenticate(&parts).ok().map(|principal| principal.to_string())
     }
 
     #[test]

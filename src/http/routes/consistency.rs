@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::{HeaderValue, LINK, LOCATION};
-use axum::http::{StatusCode, Uri};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::extract::{Caller, FieldError, Fields, JsonBody, Key, PathText, Reason, value};
-use super::pages::{self, Cursor, Page};
-use super::problem::{Applied, Code, More, Problem};
-use super::{Http, REPLAYED, json_response};
 use crate::domain::consistency::{Check, Finding, FindingState, Range};
 use crate::domain::request::{NAME_MAX, NOTE_MAX};
 use crate::domain::time::Timestamp;
+use crate::http::input::extractors::{Caller, IdempotencyKey, JsonBody, PathParameter};
+use crate::http::input::fields::{Fields, Reason};
+use crate::http::input::{paging, values};
+use crate::http::output::code::{Applied, Code};
+use crate::http::output::pages::{Cursor, Page};
+use crate::http::output::problem::{Extension, FieldError, Problem};
+use crate::http::output::response::{json, mark_replayed};
+use crate::http::state::Http;
 use crate::monitor::repair::{NotRepaired, RepairAsk};
 use crate::monitor::{NotAsked, Verdict};
 use crate::store::consistency::FindingQuery;
@@ -22,11 +26,11 @@ use crate::store::consistency::FindingQuery;
 /// Longest id of a check or finding, in characters: they are UUIDs.
 const ID_MAX: usize = 64;
 
-/// `GET /v1/consistency`: where all stands.
+/// `GET /v1/consistency`: the verdict.
 pub(super) async fn verdict(State(http): State<Arc<Http>>, uri: Uri) -> Result<Response, Problem> {
     Fields::of_query(&uri).finish(Some(()))?;
     let verdict = http.monitor.verdict().await.map_err(|error| Problem::storage(&error))?;
-    Ok(json_response(StatusCode::OK, &VerdictView::of(&verdict)))
+    Ok(json(StatusCode::OK, &VerdictView::of(&verdict)))
 }
 
 /// `POST /v1/consistency/checks`: asks for a check.
@@ -36,10 +40,10 @@ pub(super) async fn start(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let mut fields = body.fields()?;
-    let range = fields.read("range", value::word(Range::of_word, "recent, full, work_order or since"));
+    let range = fields.read("range", values::word(Range::of_word, "recent, full, work_order or since"));
     let range = range.unwrap_or(Range::Recent);
-    let work_order = fields.read("work_order", value::work_order);
-    let since = fields.read("since", value::time);
+    let work_order = fields.read("work_order", values::work_order);
+    let since = fields.read("since", values::time);
     goes_with(&mut fields, "work_order", work_order.is_some(), range == Range::WorkOrder);
     goes_with(&mut fields, "since", since.is_some(), range == Range::Since);
     fields.finish(Some(()))?;
@@ -52,51 +56,56 @@ pub(super) async fn start(
         Err(problem @ NotAsked::TooMany) => return Err(Problem::new(Code::Overloaded, problem.to_string())),
         Err(NotAsked::Store(error)) => return Err(Problem::storage(&error)),
     };
-    let mut response = json_response(StatusCode::ACCEPTED, &check);
+    let mut response = json(StatusCode::ACCEPTED, &check);
     let location = HeaderValue::try_from(format!("/v1/consistency/checks/{}", check.check_id));
     response.headers_mut().insert(LOCATION, location.expect("a check's id is a UUID"));
     Ok(response)
 }
 
 /// `GET /v1/consistency/checks/{check_id}`: progress and report.
-pub(super) async fn check(State(http): State<Arc<Http>>, uri: Uri, path: PathText) -> Result<Response, Problem> {
+pub(super) async fn check(
+    State(http): State<Arc<Http>>,
+    uri: Uri,
+    PathParameter(path): PathParameter,
+) -> Result<Response, Problem> {
     let check_id = only_id(&uri, "check_id", path)?;
     let report = http.monitor.report(&check_id).await.map_err(|error| Problem::storage(&error))?;
     let report = report.ok_or_else(|| Problem::new(Code::NotFound, "there is no such check"))?;
-    Ok(json_response(StatusCode::OK, &report))
+    Ok(json(StatusCode::OK, &report))
 }
 
 /// `GET /v1/consistency/findings`
 pub(super) async fn findings(State(http): State<Arc<Http>>, uri: Uri) -> Result<Response, Problem> {
     let mut fields = Fields::of_query(&uri);
-    let state = fields.read("state", value::word(FindingState::of_word, "open, repaired or resolved"));
-    let work_order = fields.read("work_order", value::work_order);
-    let limit = pages::limit(&mut fields);
-    let before = fields.read("cursor", FindingPlace::from_cursor);
+    let state = fields.read("state", values::word(FindingState::of_word, "open, repaired or resolved"));
+    let work_order = fields.read("work_order", values::work_order);
+    let limit = paging::limit(&mut fields);
+    let before = paging::cursor(&mut fields);
     fields.finish(Some(()))?;
     let query = FindingQuery {
         state,
         work_order: work_order.map(|number| number.to_string()),
         check_id: None,
-        before: before.map(|FindingPlace(found_at, id)| (found_at, id)),
+        before: before.map(|FindingPosition(found_at, id)| (found_at, id)),
         limit: limit + 1,
     };
     let found = http.monitor.store().findings(&query).await.map_err(|error| Problem::storage(&error))?;
-    let page = Page::of(found, limit, |finding| FindingPlace(finding.found_at, finding.finding_id.clone()).to_cursor());
-    let mut response = json_response(StatusCode::OK, &page);
-    if let Some(link) = page.link(&uri) {
-        response.headers_mut().insert(LINK, link);
-    }
-    Ok(response)
+    let page =
+        Page::of(found, limit, |finding| FindingPosition(finding.found_at, finding.finding_id.clone()).to_cursor());
+    Ok(page.response(&uri))
 }
 
 /// `GET /v1/consistency/findings/{finding_id}`
-pub(super) async fn finding(State(http): State<Arc<Http>>, uri: Uri, path: PathText) -> Result<Response, Problem> {
+pub(super) async fn finding(
+    State(http): State<Arc<Http>>,
+    uri: Uri,
+    PathParameter(path): PathParameter,
+) -> Result<Response, Problem> {
     let finding_id = only_id(&uri, "finding_id", path)?;
     let finding: Option<Finding> =
         http.monitor.store().finding(&finding_id).await.map_err(|error| Problem::storage(&error))?;
     let finding = finding.ok_or_else(|| Problem::new(Code::NotFound, "there is no such finding"))?;
-    Ok(json_response(StatusCode::OK, &finding))
+    Ok(json(StatusCode::OK, &finding))
 }
 
 /// `POST /v1/consistency/findings/{finding_id}/repair`
@@ -104,16 +113,16 @@ pub(super) async fn repair(
     State(http): State<Arc<Http>>,
     Caller(principal): Caller,
     body: JsonBody,
-    Key(request_id): Key,
-    path: PathText,
+    IdempotencyKey(request_id): IdempotencyKey,
+    PathParameter(path): PathParameter,
 ) -> Result<Response, Problem> {
     let read = || {
         let mut fields = body.fields()?;
         let finding_id = fields.path("finding_id", path, id_text);
-        let reason = fields.required("reason", value::filled(NOTE_MAX));
-        let operator = fields.read("operator", value::filled(NAME_MAX));
-        let dry_run = fields.read("dry_run", value::boolean).unwrap_or(false);
-        let accept = fields.read("accept", value::boolean).unwrap_or(false);
+        let reason = fields.required("reason", values::filled(NOTE_MAX));
+        let operator = fields.read("operator", values::filled(NAME_MAX));
+        let dry_run = fields.read("dry_run", values::boolean).unwrap_or(false);
+        let accept = fields.read("accept", values::boolean).unwrap_or(false);
         let made = finding_id.zip(reason).map(|(finding_id, reason)| RepairAsk {
             request_id: request_id.to_string(),
             finding_id,
@@ -127,10 +136,8 @@ pub(super) async fn repair(
     };
     let ask = read().map_err(|problem: Problem| problem.about(request_id.clone()))?;
     let repaired = http.monitor.repair(&ask).await.map_err(|refusal| refused(refusal).about(request_id))?;
-    let mut response = json_response(StatusCode::OK, &repaired);
-    if repaired.replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    }
+    let mut response = json(StatusCode::OK, &repaired);
+    mark_replayed(&mut response, repaired.replayed);
     Ok(response)
 }
 
@@ -147,23 +154,23 @@ fn refused(refusal: NotRepaired) -> Problem {
             Problem::fields(vec![FieldError { field: "accept".to_owned(), reason: detail.into() }])
         }
         NotRepaired::KeyReused { differs } => Problem {
-            more: More::Differs { fields: differs, applied: Applied::Unknown },
+            extension: Extension::Differs { fields: differs, applied: Applied::Unknown },
             ..Problem::new(Code::IdempotencyKeyReused, detail)
         },
         NotRepaired::Store(error) => Problem::storage(&error),
     }
 }
 
-/// A field that is needed by one range, and goes with no other.
+/// A field that one range needs, and no other range takes.
 fn goes_with(fields: &mut Fields<'_>, name: &str, sent: bool, needed: bool) {
     match (sent, needed) {
-        (true, false) => fields.wrong(name, "goes with the range of its name"),
+        (true, false) => fields.wrong(name, "is only for the range of the same name"),
         (false, true) => fields.wrong(name, "is required by this range"),
         (true, true) | (false, false) => {}
     }
 }
 
-fn only_id(uri: &Uri, name: &'static str, path: PathText) -> Result<String, Problem> {
+fn only_id(uri: &Uri, name: &'static str, path: Option<String>) -> Result<String, Problem> {
     let mut fields = Fields::of_query(uri);
     let id = fields.path(name, path, id_text);
     fields.finish(id)
@@ -171,13 +178,13 @@ fn only_id(uri: &Uri, name: &'static str, path: PathText) -> Result<String, Prob
 
 fn id_text(text: &str) -> Result<String, Reason> {
     let good = (1..=ID_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if good { Ok(text.to_owned()) } else { Err("must be an id as the service gives them".into()) }
+    if good { Ok(text.to_owned()) } else { Err("must be an id that the service has made".into()) }
 }
 
-/// The place of a finding in the list: when it was found, and its id.
-struct FindingPlace(Timestamp, String);
+/// The position of a finding in the list: when it was found, and its id.
+struct FindingPosition(Timestamp, String);
 
-impl Cursor for FindingPlace {
+impl Cursor for FindingPosition {
     const KIND: char = 'f';
 
     fn write(&self) -> String {
@@ -190,7 +197,7 @@ impl Cursor for FindingPlace {
     }
 }
 
-/// [`Verdict`] as it is shown.
+/// [`Verdict`] as JSON shows it.
 #[derive(Serialize)]
 struct VerdictView<'a> {
     good: bool,

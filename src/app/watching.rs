@@ -1,0 +1,71 @@
+//! How the alarms are set up: the senders of the channels, and the watch.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::deployment::Parts;
+use crate::alarms::senders::{BadAddress, Sender, address_policy};
+use crate::alarms::watch::{self, Replica, Watch};
+use crate::config::Config;
+use crate::domain::channel::Channel;
+use crate::domain::consistency::Range;
+use crate::domain::time::Timestamp;
+use crate::lease::Health;
+use crate::schedule::Schedule;
+use crate::telemetry::Metrics;
+
+/// How late a check may end before it is overdue. A check that makes progress is not overdue.
+const CHECK_LATE: Duration = Duration::from_secs(15 * 60);
+
+/// One sender per alarm channel.
+pub(super) fn senders(channels: &[Channel]) -> Result<Vec<Arc<Sender>>, BadAddress> {
+    channels.iter().map(|channel| Sender::new(channel.clone(), address_policy::system()).map(Arc::new)).collect()
+}
+
+/// The watch of the alarms, as the settings want it.
+pub(super) fn watch(
+    config: &Config,
+    parts: &Parts,
+    senders: Vec<Arc<Sender>>,
+    metrics: &Arc<Metrics>,
+    address: Option<SocketAddr>,
+) -> Watch {
+    let lease = Arc::clone(&parts.lease);
+    let settings = &config.alarms;
+    Watch::new(
+        Arc::clone(&parts.alarms),
+        senders,
+        Arc::clone(metrics),
+        watch::Settings {
+            after: settings.after,
+            duplicates: i64::try_from(settings.duplicates).unwrap_or(i64::MAX),
+            duplicates_within: settings.duplicates_within,
+            due: vec![
+                (Range::Recent.word(), overdue_after(&config.monitor.check_recent)),
+                (Range::Full.word(), overdue_after(&config.monitor.check_full)),
+            ],
+        },
+        Replica { holder: parts.lease.owner().to_string(), name: name_of_process(address) },
+        Box::new(move || lease.health() == Health::Away),
+        now(),
+    )
+}
+
+/// When a check is overdue that must follow the last one.
+fn overdue_after(schedule: &Schedule) -> watch::Due {
+    let schedule = schedule.clone();
+    Arc::new(move |last| Some(schedule.next_after(last)?.later(CHECK_LATE)))
+}
+
+/// The name of this process for people: the machine and the port.
+fn name_of_process(address: Option<SocketAddr>) -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let machine = if machine.trim().is_empty() { "localhost" } else { machine.trim() };
+    address.map_or_else(|| machine.to_owned(), |address| format!("{machine}:{}", address.port()))
+}
+
+/// The current time.
+pub(super) fn now() -> Timestamp {
+    Timestamp::cut(chrono::Utc::now()).expect("the clock is between the years 1 and 9999")
+}
