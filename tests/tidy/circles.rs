@@ -32,21 +32,6 @@ const STILL_TO_DO: &[&[&str]] = &[
     &["src/lease/redis/hints.rs", "src/lease/redis/keeper.rs", "src/lease/redis/mod.rs"],
     &["src/store/counting.rs", "src/store/mod.rs", "src/store/planning.rs", "src/store/updates.rs"],
     &["src/store/sqlite/counting/mod.rs", "src/store/sqlite/counting/write.rs"],
-    &[
-        "src/http/access.rs",
-        "src/http/code.rs",
-        "src/http/consistency.rs",
-        "src/http/edge.rs",
-        "src/http/extract.rs",
-        "src/http/health.rs",
-        "src/http/json.rs",
-        "src/http/pages.rs",
-        "src/http/scans.rs",
-        "src/http/server.rs",
-        "src/http/updates.rs",
-        "src/http/wire.rs",
-        "src/http/work_orders.rs",
-    ],
 ];
 
 #[test]
