@@ -1,4 +1,4 @@
-//! What is acknowledged stays, and what is not can be settled: over kill -9 of the service
+//! An acknowledged scan is never lost, and any other can be settled by a retry: over kill -9 of the service
 //! and of PostgreSQL, restarts, pauses, and links that break anywhere.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -153,7 +153,7 @@ async fn while_postgresql_hangs_every_request_is_answered_and_later_settled() {
 }
 
 /// A row that only the primary has is visible there once it has crashed and started again.
-/// Whoever were answered from it would be told of a scan that the standby never had.
+/// An answer read from it would name a scan that the standby never had.
 #[tokio::test]
 async fn pitfall_29_no_answer_rests_on_a_row_that_only_a_crashed_primary_has() {
     const PAST_EVERY_LIMIT: Duration = Duration::from_secs(8); // of a statement, an operation, a transaction
@@ -193,7 +193,7 @@ async fn pitfall_29_no_answer_rests_on_a_row_that_only_a_crashed_primary_has() {
     assert_eq!(reply.code(), "storage-unavailable", "{reply:?}");
     assert_unsettled(&reply);
 
-    // The machine is lost after all.
+    // Then the machine is lost.
     primary.kill9().await;
     standby.start_again().await;
     standby.promote().await;
@@ -203,9 +203,8 @@ async fn pitfall_29_no_answer_rests_on_a_row_that_only_a_crashed_primary_has() {
     books.audit(&postgres_store(&standby.url("postgres")).await, &work_orders).await;
 }
 
-/// The link to PostgreSQL breaks after so many bytes of answers: in a load, in a write,
-/// and between a COMMIT and the word that it is done. The service must neither believe
-/// that nothing happened nor do it again.
+/// The link to PostgreSQL breaks after a number of bytes of answers: in a load, in a write, and between a
+/// COMMIT and its answer. The service must not assume that nothing happened, and must not write again.
 #[tokio::test]
 async fn pitfall_28_answers_of_postgresql_cut_anywhere_neither_lose_nor_double() {
     let database = Database::fresh().await;
@@ -220,7 +219,7 @@ async fn pitfall_28_answers_of_postgresql_cut_anywhere_neither_lose_nor_double()
         load.more(4).await;
         let before = proxy.cuts();
         proxy.set(Link::AnswersCutAfter(cut));
-        // Every connection there was is cut, or has nothing more to say.
+        // Every earlier connection is cut or idle.
         let _ = timeout(Duration::from_millis(150), load.more(40)).await;
         eventually("an answer is cut", SOON, async || (proxy.cuts() > before).then_some(())).await;
         proxy.reset().await;
@@ -230,7 +229,7 @@ async fn pitfall_28_answers_of_postgresql_cut_anywhere_neither_lose_nor_double()
     books.audit(&postgres_store(database.url()).await, &work_orders).await;
 }
 
-/// What was asked is done, and nobody hears of it: the row appears while the service waits,
+/// The write is done, but its answer is lost: the row appears while the service waits,
 /// for longer than a marker of a few seconds would keep a second one off.
 #[tokio::test]
 async fn pitfall_22_50_answers_of_postgresql_that_stall_neither_lose_nor_double() {
@@ -284,7 +283,7 @@ async fn broken_off_while(held_up: HeldUp, redis: bool) -> Database {
     let all = Replicas::of(&[&broken, &whole]);
     let work_orders = work_orders(&all, 1).await;
     let (mut holder, mut watcher) = (database.connect().await, database.connect().await);
-    // Commits wait for whoever has this lock for himself.
+    // A commit waits while another session has this lock exclusively.
     let hold_commits = "create function held_up() returns trigger language plpgsql as
              $$ begin perform pg_advisory_xact_lock_shared(1); return null; end $$;
          create constraint trigger held_up after insert on update_log

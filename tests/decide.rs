@@ -1,4 +1,4 @@
-//! Decide against a naive model: the same requests, one by one, on plain maps.
+//! Compares `decide` with a naive model that takes the same requests one by one, on plain maps.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may well panic")]
 
@@ -15,7 +15,7 @@ use scanfence::domain::time::Timestamp;
 use scanfence::domain::update::{Outcome, RefusalCode, Update};
 use scanfence::domain::work_order::{BarcodePolicy, Hold, Plan, Status, WorkOrder};
 
-/// What a request comes to: the code of its refusal, or the counter after it.
+/// The outcome of a request: the code of its refusal, or the counter after it.
 type Verdicts = Vec<Result<i64, Refused>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,7 @@ impl Model {
 }
 
 impl Order {
+    // Long: the rules a second time, in one place, to compare with.
     fn apply(&mut self, request: &Request) -> Result<i64, Refused> {
         use RefusalCode as Code;
         let refused = |code| Err(Refused::Finally(code));

@@ -1,52 +1,43 @@
-//! `openapi.yaml` against the code: what is in one must be in the other.
+//! Compares `openapi.yaml` with the code.
 //!
-//! Routes, methods, problem codes, the document's own soundness, and its examples, which
-//! are sent to a running service. What the routes answer in-process is compared with it
-//! by the tests of the HTTP layer.
+//! Routes, methods and problem codes must be the same in both. The document must be sound in itself. A
+//! running service must answer its examples as documented. The tests of the HTTP layer and of the
+//! contract compare every answer that they get with the document.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use scanfence::http::{Code, Language, OPENAPI, ROUTES};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
 use stage::client::{Client, Reply};
+use stage::document::Document;
 use stage::service::Setup;
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
-fn document() -> Value {
-    serde_saphyr::from_str(OPENAPI).expect("openapi.yaml is YAML")
+fn document() -> Document {
+    Document::of(OPENAPI)
 }
 
 /// Every operation: method, path, operation, and the parameters of its path.
-fn operations(document: &Value) -> Vec<(String, String, Value, Vec<Value>)> {
+fn operations(document: &Document) -> Vec<(String, String, Value, Vec<Value>)> {
     let mut operations = Vec::new();
-    for (path, item) in document["paths"].as_object().unwrap() {
+    for (path, item) in document.yaml["paths"].as_object().unwrap() {
         let shared = item["parameters"].as_array().cloned().unwrap_or_default();
         for method in METHODS {
             if let Some(operation) = item.get(method) {
                 let own = operation["parameters"].as_array().cloned().unwrap_or_default();
-                let parameters = shared.iter().cloned().chain(own).map(|p| resolved(document, &p)).collect();
+                let parameters = shared.iter().cloned().chain(own).map(|p| document.resolved(&p).clone()).collect();
                 operations.push((method.to_uppercase(), path.clone(), operation.clone(), parameters));
             }
         }
     }
     operations
-}
-
-/// What a `$ref` points to.
-fn resolved(document: &Value, value: &Value) -> Value {
-    match value["$ref"].as_str() {
-        None => value.clone(),
-        Some(reference) => {
-            let pointer = reference.strip_prefix('#').expect("references stay within the document");
-            document.pointer(pointer).unwrap_or_else(|| panic!("{reference} points nowhere")).clone()
-        }
-    }
 }
 
 fn words(list: &Value) -> BTreeSet<&str> {
@@ -64,7 +55,7 @@ fn every_route_and_method_is_in_both() {
 #[test]
 fn every_problem_code_is_in_both() {
     let document = document();
-    let documented = words(&document["components"]["schemas"]["Code"]["enum"]);
+    let documented = words(&document.yaml["components"]["schemas"]["Code"]["enum"]);
     assert_eq!(documented, Code::ALL.iter().map(|code| code.word()).collect());
 }
 
@@ -73,7 +64,7 @@ fn a_problem_response_names_only_codes_of_its_status() {
     let document = document();
     for (method, path, operation, _) in operations(&document) {
         for (status, response) in operation["responses"].as_object().unwrap() {
-            let response = resolved(&document, response);
+            let response = document.resolved(response);
             if response["content"].get("application/problem+json").is_none() {
                 continue;
             }
@@ -90,7 +81,7 @@ fn a_problem_response_names_only_codes_of_its_status() {
 #[test]
 fn every_problem_example_is_worded_as_the_code_words_it() {
     let document = document();
-    for (name, response) in document["components"]["responses"].as_object().unwrap() {
+    for (name, response) in document.yaml["components"]["responses"].as_object().unwrap() {
         let examples = response["content"]["application/problem+json"]["examples"].as_object();
         for (example, problem) in examples.into_iter().flatten().map(|(name, example)| (name, &example["value"])) {
             let at = format!("{name} {example}");
@@ -134,6 +125,9 @@ fn the_parameters_of_a_path_are_described() {
         for parameter in &parameters {
             let text = parameter["description"].as_str().unwrap_or_default();
             assert!(!text.is_empty(), "{method} {path} {}", parameter["name"]);
+            if let Some(example) = parameter.get("example") {
+                fits(&document, &parameter["schema"], example, &format!("{method} {path} {}", parameter["name"]));
+            }
         }
     }
 }
@@ -152,12 +146,35 @@ fn every_reference_points_somewhere_and_every_component_is_used() {
     }
     let document = document();
     let mut used = BTreeSet::new();
-    references(&document, &mut used);
+    references(&document.yaml, &mut used);
     let mut defined = BTreeSet::new();
-    for (kind, components) in document["components"].as_object().unwrap() {
+    for (kind, components) in document.yaml["components"].as_object().unwrap() {
         defined.extend(components.as_object().unwrap().keys().map(|name| format!("#/components/{kind}/{name}")));
     }
     assert_eq!(used, defined);
+}
+
+#[test]
+fn every_schema_is_one_of_json_schema_and_closed_unless_it_says_otherwise() {
+    /// The places of objects whose fields are listed and that allow others.
+    fn open(value: &Value, at: &str, found: &mut Vec<String>) {
+        let Some(fields) = value.as_object() else {
+            return value.as_array().into_iter().flatten().for_each(|value| open(value, at, found));
+        };
+        let says = ["additionalProperties", "unevaluatedProperties"].iter().any(|word| fields.contains_key(*word));
+        if fields.get("properties").is_some_and(Value::is_object) && fields.contains_key("type") && !says {
+            found.push(at.to_owned());
+        }
+        fields.iter().for_each(|(name, value)| open(value, &format!("{at} {name}"), found));
+    }
+    let document = document();
+    let mut found = Vec::new();
+    for (name, schema) in document.yaml["components"]["schemas"].as_object().unwrap() {
+        jsonschema::draft202012::meta::validate(schema).unwrap_or_else(|error| panic!("{name}: {error}"));
+        open(schema, name, &mut found);
+    }
+    // What others take over stays open; they are closed.
+    assert_eq!(found, ["CheckFields", "ScanFields", "UpdateFields"]);
 }
 
 #[test]
@@ -176,7 +193,7 @@ fn every_example_has_the_fields_of_its_schema_and_no_others() {
     for (method, path, operation, _) in operations(&document) {
         check(format!("{method} {path} request"), &operation["requestBody"]["content"]);
         for (status, response) in operation["responses"].as_object().unwrap() {
-            check(format!("{method} {path} {status}"), &resolved(&document, response)["content"]);
+            check(format!("{method} {path} {status}"), &document.resolved(response)["content"]);
         }
     }
     assert!(examples >= 10, "the examples were looked at");
@@ -221,7 +238,7 @@ async fn every_example_is_answered_as_documented() {
     let data = folder.path().join("data");
     let service = Setup::embedded(&data).start().await;
     found(&data).await;
-    let client = service.client();
+    let client = service.client().checked_by(as_documented);
     let operations: BTreeMap<String, _> = operations(&document)
         .into_iter()
         .map(|(method, path, operation, parameters)| {
@@ -245,22 +262,22 @@ async fn every_example_is_answered_as_documented() {
         let key = stage::unique("k");
         let path = filled(path, parameters);
         let reply = client.json(method, &path, &[("idempotency-key", &key)], body).await.unwrap();
-        answers(&document, operation, &reply, status, &format!("{id} {name}"));
+        assert_eq!(reply.status, status, "{id} {name}: {reply:?}");
         if name == "queue" {
             let results = reply.json()["results"].as_array().unwrap().clone();
             assert!(results.iter().all(|result| result["status"] == 201), "{results:?}");
         }
     }
     assert!(left.is_empty(), "the story leaves out {left:?}");
-    for (id, (method, path, operation, parameters)) in &operations {
+    for (id, (method, path, _, parameters)) in &operations {
         if method == "GET" {
-            asked(&document, &client, id, &filled(path, parameters), operation, parameters).await;
+            asked(&client, id, &filled(path, parameters), parameters).await;
         }
     }
 }
 
 /// Asks with each parameter's example, and without any that may be left out.
-async fn asked(document: &Value, client: &Client, id: &str, path: &str, operation: &Value, parameters: &[Value]) {
+async fn asked(client: &Client, id: &str, path: &str, parameters: &[Value]) {
     let with = |parameter: &&Value| parameter["in"] == "query" && parameter.get("example").is_some();
     let pairs = parameters.iter().filter(with).map(|parameter| {
         let example = &parameter["example"];
@@ -273,7 +290,7 @@ async fn asked(document: &Value, client: &Client, id: &str, path: &str, operatio
     }
     for path in paths {
         let reply = client.get(path.trim_end_matches('?')).await;
-        answers(document, operation, &reply, 200, &path);
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
     }
 }
 
@@ -285,78 +302,12 @@ fn filled(path: &str, parameters: &[Value]) -> String {
     })
 }
 
-/// Checks an answer against what the document says of its status.
-fn answers(document: &Value, operation: &Value, reply: &Reply, status: u16, at: &str) {
-    assert_eq!(reply.status, status, "{at}: {reply:?}");
-    let response = resolved(document, &operation["responses"][status.to_string()]);
-    let sent = reply.header("content-type").unwrap();
-    let media = sent.split(';').next().unwrap();
-    let content = response["content"].get(media).unwrap_or_else(|| panic!("{at}: {media} is not documented"));
-    for header in ["etag", "cache-control", "content-language", "idempotency-replayed", "link", "retry-after"] {
-        let headers = response["headers"].as_object();
-        let documented = headers.into_iter().flatten().any(|(name, _)| name.eq_ignore_ascii_case(header));
-        // `/readyz` alone says by itself not to be kept.
-        let known = documented || (header, operation["operationId"].as_str()) == ("cache-control", Some("readyz"));
-        assert!(known || reply.header(header).is_none(), "{at}: {header} is not documented");
-    }
-    if media == "application/json" {
-        fits(document, &content["schema"], &reply.json(), at);
-    }
+fn as_documented(method: &str, path: &str, reply: &Reply) {
+    static DOCUMENT: LazyLock<Document> = LazyLock::new(document);
+    let checked = DOCUMENT.check(method, path, reply.status.as_u16(), &reply.headers, &reply.body);
+    checked.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{reply:?}"));
 }
 
-/// Checks an example against a schema: fields, required fields, words, types of values.
-fn fits(document: &Value, schema: &Value, example: &Value, at: &str) {
-    if let Some(either) = resolved(document, schema)["oneOf"].as_array() {
-        let named =
-            |schema: &&Value| resolved(document, schema)["properties"]["outcome"]["const"] == example["outcome"];
-        let schema = either.iter().find(named).unwrap_or_else(|| panic!("{at}: one of {either:?}"));
-        return fits(document, schema, example, at);
-    }
-    if let Some(either) = schema["anyOf"].as_array() {
-        let nothing = either.iter().any(|schema| schema["type"] == "null");
-        return match example.is_null() && nothing {
-            true => {}
-            false => fits(document, &either[0], example, at),
-        };
-    }
-    let (properties, required, schema) = flattened(document, schema);
-    if let Some(list) = example.as_array() {
-        let least = usize::try_from(schema["minItems"].as_u64().unwrap_or(0)).unwrap();
-        assert!(list.len() >= least, "{at}: too few");
-        list.iter().for_each(|item| fits(document, &schema["items"], item, at));
-    }
-    if let Some(word) = example.as_str()
-        && let Some(known) = schema["enum"].as_array()
-    {
-        assert!(known.iter().any(|known| known == word), "{at}: {word} is no word of its enum");
-    }
-    let Some(fields) = example.as_object() else { return };
-    for name in &required {
-        assert!(fields.contains_key(name), "{at}: lacks {name}");
-    }
-    for (name, value) in fields {
-        if schema["additionalProperties"] == true {
-            continue;
-        }
-        let Some((_, schema)) = properties.iter().find(|(property, _)| property == name) else {
-            panic!("{at}: {name} is in no schema");
-        };
-        fits(document, schema, value, &format!("{at} {name}"));
-    }
-}
-
-/// A schema with what it takes over by `$ref`: properties, required fields, and itself.
-fn flattened(document: &Value, schema: &Value) -> (Vec<(String, Value)>, Vec<String>, Value) {
-    let (mut properties, mut required, base) = match schema.get("$ref") {
-        None => (Vec::new(), Vec::new(), schema.clone()),
-        Some(_) => flattened(document, &resolved(document, schema)),
-    };
-    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        // What a schema adds to a property it takes over narrows it; the wider one stays.
-        if !properties.iter().any(|(known, _)| known == name) {
-            properties.push((name.clone(), property.clone()));
-        }
-    }
-    required.extend(schema["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap().to_owned()));
-    (properties, required, base)
+fn fits(document: &Document, schema: &Value, value: &Value, at: &str) {
+    document.validate(schema, value).unwrap_or_else(|error| panic!("{at}: {error}\n{value}"));
 }

@@ -1,5 +1,5 @@
-//! Two replicas on one database, as processes: routed at random, hammered, and with their
-//! Redis killed, hung or forgetful.
+//! Two replicas on one database, as processes: with random routing, under load, and with a Redis that is
+//! killed, hangs or loses its data.
 
 mod stage;
 
@@ -22,7 +22,7 @@ use stage::service::{Service, Setup};
 use stage::{SOON, eventually, redis_url, unique};
 use tokio::task::JoinSet;
 
-/// Two replicas and what they stand on.
+/// Two replicas and the servers below them.
 struct Plant {
     database: Database,
     a: Service,
@@ -195,7 +195,7 @@ on_both! {
     }
 }
 
-/// Equal for ever, or reused: never anything else.
+/// Every answer is the first one again or "key reused", never another one.
 fn check_one_of_them((key, reply): (usize, Reply)) {
     match reply.status {
         StatusCode::CREATED => {}
@@ -240,7 +240,7 @@ async fn redis_killed_emptied_and_hung_in_mid_load_changes_no_count() {
         lease_is(&plant.a, "ok").await;
         load.more(200).await;
     }
-    // Too fast for anybody to notice but by its emptiness.
+    // The restart is so fast that only the lost data shows it.
     redis.restart_empty();
     for _ in 0..20 {
         assert_eq!(redis.ask(&["FLUSHALL"]), "OK");
@@ -290,8 +290,8 @@ async fn with_the_fallback_refuse_a_scan_waits_for_redis() {
     books.audit(&plant.store().await, &work_orders).await;
 }
 
-/// Two halves of a plant that each take their own Redis for the one: every lease is held
-/// twice, and only the database stands between them.
+/// Two halves of a plant, each with its own Redis: every lease is held twice, and only the database keeps
+/// the count right.
 #[tokio::test]
 async fn a_redis_each_is_slower_and_never_wrong() {
     let database = Database::fresh().await;
@@ -318,7 +318,7 @@ async fn replicas_that_start_at_once_on_an_empty_database_all_get_ready() {
     let work_orders = work_orders(&replicas, 1).await;
     let mut load = Load::start(&replicas, &work_orders, 8);
     load.more(40).await;
-    // One leaves as it should: nobody is refused for good, and nothing is lost.
+    // One stops in order: no scan is refused for good, and none is lost.
     replicas.set(&[&b, &c, &d]);
     assert_eq!(a.terminate(SOON).await, Some(0));
     load.more(40).await;

@@ -1,4 +1,4 @@
-//! The stage is tested like what stands on it: a broken one proves anything.
+//! Tests of the stage: with a broken stage the other tests would prove nothing.
 
 mod stage;
 
@@ -245,7 +245,7 @@ async fn a_database_is_reached_by_a_proxy() {
     let proxy = Proxy::before(database.url()).await;
     let mut connection = PgConnection::connect(proxy.url()).await.unwrap();
     assert_eq!(one(&mut connection).await.unwrap(), 1);
-    // The question gets through and is done; its answer doesn't come back.
+    // The request arrives and is done; its answer doesn't come back.
     proxy.set(Link::AnswersCutAfter(0));
     sqlx::raw_sql("create table made (n integer)").execute(&mut connection).await.expect_err("no answer");
     let made: bool = sqlx::query_scalar("select to_regclass('made') is not null")

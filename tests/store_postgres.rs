@@ -78,7 +78,7 @@ async fn every_wait_of_a_session_is_bounded() {
     assert_eq!(noted(&*store, &database, limits).await, [["1s", "2s", "5s", transaction]; 3]);
 }
 
-/// Without these the plans that `tests/traps.rs` looks at would be other ones than those that run.
+/// Without these the plans that `tests/traps/plans.rs` looks at would be other ones than those that run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_plan_and_commit_by_settings_of_their_own() {
     let (store, database) = open().await;

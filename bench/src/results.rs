@@ -15,8 +15,8 @@ pub struct Cell {
     pub load: String,
     /// Connections, each with one request under way at most.
     pub connections: usize,
-    /// As fast as it goes: a request is due when its connection comes free, so
-    /// its latency tells of a full house and hides what waited outside.
+    /// As fast as it goes. A request is due when its connection is free, so its latency does not include
+    /// a wait for a connection.
     pub closed: Phase,
     /// At a fixed rate below that: latency from the time a request was due.
     pub open: Option<Phase>,
@@ -88,7 +88,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Each acknowledged scan is there once, and nothing else but what is unsettled.
+    /// Each acknowledged scan is counted once, and nothing else is counted except unsettled requests.
     pub fn passed(&self) -> bool {
         (self.acknowledged..=self.acknowledged + self.unsettled).contains(&self.quantity)
     }

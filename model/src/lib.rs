@@ -2,11 +2,11 @@
 //!
 //! - [`design`] is the specification: two workers, two requests, the row and its log, Redis,
 //!   and everything that can happen to them.
-//! - [`promises`] explores it: whole, it keeps every promise; without some of its guards it
-//!   breaks those that the table in ARCHITECTURE.md ("What carries the weight") names.
+//! - [`promises`] explores it. The whole design keeps every promise. Without some of its guards it breaks
+//!   those promises that the table in ARCHITECTURE.md ("What carries the weight") names.
 //! - [`walk`] finds the runs that never end, or end badly.
 //!
-//! It is a package of its own, of tests alone, so that it can be compiled for speed.
+//! It is a package of its own and has only tests, so that it can be compiled with optimization.
 #![cfg(test)]
 
 mod design;

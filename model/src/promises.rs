@@ -12,10 +12,10 @@ use crate::walk::{Ends, walk};
 const TWO_SCANS: [Ask; 2] = [Ask::Count, Ask::Count];
 /// The first is counted, and the second refused for good.
 const ONE_PART_TWICE: [Ask; 2] = [Ask::CountPart, Ask::CountPart];
-/// The correction is counted or refused for good, as it happens.
+/// The correction is counted or refused for good, depending on the order.
 const SCAN_AND_CORRECTION: [Ask; 2] = [Ask::Count, Ask::TakeBack];
 
-/// No promise leans on these, not even when all of them are taken out together.
+/// Every promise holds without these guards, even without all of them together.
 const SPARE: [Guard; 9] = [
     Guard::IdLookUp,
     Guard::PartLookUp,
@@ -72,7 +72,7 @@ fn no_promise_leans_on_the_spare_guards() {
     }
 }
 
-/// Only the promise of no late writer needs a fence; the count does not even need a lease.
+/// Only "no late writer" needs a fence. The count needs no lease.
 #[test]
 fn the_count_is_right_without_leases_and_fences() {
     let mut without = Vec::from(SPARE);

@@ -1,27 +1,26 @@
-//! A walk over every run of a model, to its end.
+//! Follows every run of a model to its end.
 //!
 //! The checker of `stateright` finds every state that breaks a promise, but its `eventually`
-//! overlooks runs that go in a circle. So the whole graph is walked here. It must have no
-//! circle, so that every run ends; and where nothing more can happen but faults, which need
-//! not happen, all must be well.
+//! overlooks runs that go in a circle. So the whole graph is walked here. It must have no circle, so that
+//! every run ends. If only faults can happen next, the run may end there, and all must be well.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use stateright::{Expectation, Model, Property};
 
-/// Broken where a run goes in a circle.
+/// Broken if a run goes in a circle.
 pub const ENDS: &str = "every run ends";
-/// Broken where nothing more can happen, and all is not well.
+/// Broken if a run ends and not everybody is answered.
 pub const ENDS_WELL: &str = "where a run ends, everybody is answered";
 
-/// A model whose runs are to come to a good end.
+/// A model whose runs must end well.
 pub trait Ends: Model<State: Clone + Eq + Hash, Action: Copy> {
     /// Whether an action need not happen, though it could.
     fn is_fault(action: Self::Action) -> bool;
     /// Whether a run may end here.
     fn is_good_end(state: &Self::State) -> bool;
-    /// One state for all that differ in names only.
+    /// The same state for all states that differ in names only.
     fn representative(state: &Self::State) -> Self::State;
 }
 
@@ -32,11 +31,11 @@ pub struct Walked<A> {
     pub states: usize,
     /// What is broken somewhere: names of `always` properties, [`ENDS`], [`ENDS_WELL`].
     pub broken: BTreeSet<&'static str>,
-    /// One way to there.
+    /// A run that leads there.
     pub steps: Vec<A>,
 }
 
-/// Walks over all that `model` can do, and not on from where it is broken.
+/// Follows all runs of `model`. Stops a run where a promise is broken.
 pub fn walk<M: Ends>(model: &M) -> Walked<M::Action> {
     let mut promises = model.properties();
     promises.retain(|promise| promise.expectation == Expectation::Always);
@@ -74,7 +73,7 @@ pub fn walk<M: Ends>(model: &M) -> Walked<M::Action> {
 }
 
 enum Mark {
-    /// Met again, it closes a circle.
+    /// A state that is met again on the same run closes a circle.
     OnTheWay,
     WalkedOver,
 }

@@ -10,7 +10,7 @@ use crate::shop::{scan, scan_of};
 use crate::stage::service::program;
 use crate::stage::{SOON, eventually, unique};
 
-/// Runs a command of the program beside whatever runs.
+/// Runs a command of the program beside a running service.
 async fn command(floor: &Floor, args: &[&str]) -> Output {
     let mut command = of(floor, args);
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
@@ -31,6 +31,7 @@ fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
+// Long: one drift goes through every command and route.
 pub async fn drift_is_found_shown_repaired_and_resolved_by_commands_and_routes(floor: &Floor) {
     let number = floor.work_order(BarcodePolicy::Once).await;
     floor.count(&[scan_of(&number, "A"), scan(&number)]).await;

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use crate::floor::Floor;
 use crate::shop::{correct, count, number, scan, scan_of, settle, unbind};
 
-/// One way to bend a work order, and what must be found.
+/// One wrong change of a work order, and the finding for it.
 struct Bent {
-    /// What the hand does; `W` stands for the work order.
+    /// The statements of the change; `W` stands for the work order.
     sql: &'static str,
     found: &'static [Found],
 }
@@ -242,6 +242,7 @@ async fn long(floor: &Floor, barcode: &str) -> WorkOrderNumber {
     number
 }
 
+// Long: mostly the table of what is changed and what is found.
 pub async fn a_long_log_is_judged_as_a_short_one(floor: &Floor) {
     let number = long(floor, "'B' || n").await;
     let report = floor.check(Range::Full, None).await;

@@ -1,4 +1,4 @@
-//! A shop floor over one store, a monitor for it, and a hand that bends its rows.
+//! A shop floor over one store, a monitor for it, and wrong changes of its rows by hand.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::shop;
 use crate::stage::postgres::Database;
 use crate::stage::service::Setup;
 
-/// A store and what it rests on.
+/// A store and its database.
 pub struct Floor {
     pub store: Arc<dyn Store>,
     pub consistency: Arc<dyn ConsistencyStore>,

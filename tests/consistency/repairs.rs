@@ -1,4 +1,4 @@
-//! Repairs: from the log, once, and never in the way of a scan.
+//! Repairs: from the log, once, and without delaying a scan.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,7 +122,7 @@ pub async fn what_the_log_cannot_explain_needs_a_decision(floor: &Floor) {
     }
     assert_eq!(row(floor.store.as_ref(), &number).await, before);
 
-    // A finding that could be repaired when it was found, and can't any more.
+    // A finding that could be repaired when it was found, but can't any more.
     let number = seeded(floor).await;
     floor.sql(&format!("update work_orders set input_quantity = 99 where work_order = '{number}'")).await;
     let finding = floor.only(&number, Kind::Quantity).await;

@@ -1,4 +1,4 @@
-//! Who runs which check, and when.
+//! Which process runs which check, and when.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -135,7 +135,7 @@ pub async fn a_clock_that_was_set_back_holds_up_no_check(floor: &Floor) {
     let stop = CancellationToken::new();
     floor.monitor.ask(Range::Full, None, None, "test").await.unwrap();
     let later = "2999-01-01T00:00:00.000Z";
-    // The process that had the lease by that clock is dead, or sees at its next note that it has lost it.
+    // A process that had the lease by that clock is dead, or finds it taken when it writes its progress.
     floor.sql(&format!("update check_lease set holder = 'dead', expires_at = '{later}'")).await;
     assert_eq!(floor.monitor.step(&stop).await.unwrap(), Step::Ended(CheckState::Good));
 
@@ -163,7 +163,7 @@ pub async fn what_is_due_is_asked_for_once(floor: &Floor) {
     let last = floor.consistency.last_check(&[Range::Recent], false).await.unwrap().expect("it ran");
     assert_eq!((last.requested_by.as_str(), last.state), ("schedule", CheckState::Good));
     assert!(floor.consistency.last_check(&[Range::Full], false).await.unwrap().is_none(), "not due yet");
-    // A full one that ran long ago is due, whichever process looks.
+    // A full one that ran long ago is due for every process.
     floor
         .sql(
             "update consistency_checks set range = 'full', started_at = '2026-01-01T00:00:00.000Z',
@@ -174,7 +174,7 @@ pub async fn what_is_due_is_asked_for_once(floor: &Floor) {
     let last = floor.consistency.last_check(&[Range::Full], true).await.unwrap().expect("it ran");
     assert!(last.started_at > scanfence::domain::time::Timestamp::parse("2026-01-02T00:00:00Z").ok());
 
-    // Who asks for what waits is given that one; and so many may wait.
+    // A request for a check that waits already returns that one. The number of waiting checks is limited.
     let asked = floor.monitor.ask(Range::Full, None, None, "test").await.unwrap();
     assert_eq!(floor.monitor.ask(Range::Full, None, None, "test").await.unwrap().check_id, asked.check_id);
     let mut refused = None;

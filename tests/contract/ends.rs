@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::shop::{Kind, Shop, is_problem};
+use crate::shop::{Kind, Shop, documented, is_problem};
 use crate::stage::clock::Clock;
 use crate::stage::postgres::Database;
 use crate::stage::redis::Redis;
@@ -212,7 +212,7 @@ async fn without_redis_and_fallback_a_scan_is_put_off() {
     let database = Database::fresh().await;
     let setup = Setup::shared(database.url()).redis(&redis.url()).set("SCANFENCE_LEASE_FALLBACK", "refuse");
     let service = setup.start().await;
-    let (client, number, key) = (service.client(), unique("P"), unique("k"));
+    let (client, number, key) = (documented(&service), unique("P"), unique("k"));
     let scan = json!({ "counter": "input", "terminal": "t1" });
     client.put_work_order(&number, &json!({ "planned_quantity": 9 })).await;
     redis.kill();

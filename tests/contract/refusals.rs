@@ -30,6 +30,7 @@ impl Step {
     }
 }
 
+// Long: mostly the table of refusals.
 pub async fn pitfall_27_a_final_refusal_stands_for_ever(shop: &Shop) {
     let part = || json!({ "counter": "input", "barcode": "A", "operator": "E7", "station": "L1" });
     let unbind = || json!({ "counter": "input", "barcode": "A", "action": "unbind" });

@@ -1,12 +1,14 @@
 //! The set-ups, and a work order to try things on.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
+use scanfence::http::OPENAPI;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use crate::stage::client::{Client, Reply};
+use crate::stage::document::Document;
 use crate::stage::postgres::Database;
 use crate::stage::service::{Service, Setup};
 use crate::stage::{redis_url, unique};
@@ -63,7 +65,7 @@ impl Shop {
 
     /// A client of this test's own.
     pub fn client(&self) -> Client {
-        self.service.client()
+        documented(&self.service)
     }
 
     /// A fresh work order with this plan.
@@ -78,6 +80,15 @@ impl Shop {
     pub async fn thousand(&self) -> Order {
         self.order(&json!({ "planned_quantity": 1000 })).await
     }
+}
+
+/// A client of a service, whose every answer is as `openapi.yaml` says.
+pub fn documented(service: &Service) -> Client {
+    static DOCUMENT: LazyLock<Document> = LazyLock::new(|| Document::of(OPENAPI));
+    service.client().checked_by(|method, path, reply| {
+        let checked = DOCUMENT.check(method, path, reply.status.as_u16(), &reply.headers, &reply.body);
+        checked.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{reply:?}"));
+    })
 }
 
 /// A work order of one test.

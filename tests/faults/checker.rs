@@ -1,5 +1,4 @@
-//! The checker: what the history and the books must have in common. Pure: it is handed
-//! both, and names what is wrong.
+//! Compares the history with the books and names what is wrong. It does no IO.
 //!
 //! [`Ledger`] judges snapshots as they come, [`judge`] the whole history at a calm moment.
 
@@ -19,24 +18,24 @@ pub enum Promise {
     Once,
     /// Every answer to a request id is the same.
     SameAnswer,
-    /// What was acknowledged stays.
+    /// An acknowledged update is never lost.
     Durable,
     /// A quantity is the sum of its log.
     Conserve,
-    /// The log has no gaps, and each row goes on from the one before.
+    /// The log has no gaps, and each row begins at the quantity at which the last one ended.
     Chain,
     /// No fence is older than the one before it.
     Fence,
-    /// A read shows one state, not older than what was acknowledged before it, nor newer than
-    /// what was tried.
+    /// A read shows one state. It is not older than what was acknowledged before the read began, and not newer
+    /// than what was tried before it ended.
     Window,
-    /// Who was told no was not counted.
+    /// A request that was told "not applied" is not counted.
     HonestNo,
-    /// A part stands counted once.
+    /// A part is counted at most once at a time.
     Barcodes,
-    /// After calm everything is settled.
+    /// After all faults have ended, every request gets its answer.
     Live,
-    /// Nothing is left over.
+    /// No lease, no open transaction and no gap is left over.
     Clean,
 }
 
@@ -64,13 +63,13 @@ impl fmt::Display for Violation {
 
 const COUNTERS: [&str; 3] = ["input", "output", "scrap"];
 
-/// The books as they have been seen so far.
+/// The rows that the snapshots have shown so far.
 #[derive(Default)]
 pub struct Ledger {
     orders: HashMap<String, Order>,
     /// The row of each request id.
     rows: HashMap<String, Row>,
-    /// Acknowledged, and to be found from the first snapshot on that began after that.
+    /// Acknowledged request ids. Every snapshot that begins later must have them.
     due: Vec<(String, Instant)>,
 }
 
@@ -132,6 +131,7 @@ impl Ledger {
         self.rows.values().filter(|row| row.outcome == "counted").count()
     }
 
+    // Long: all that a row must keep, in the order in which it is checked.
     fn see_row(&mut self, row: &Row, wrong: &mut Vec<Violation>) {
         let mut say = |promise, how: String| wrong.push(Violation::of(promise, how));
         let name = format!("{} of {} (seq {:?})", row.request_id, row.work_order, row.seq);
@@ -207,7 +207,7 @@ impl Ledger {
                 Promise::Chain,
                 format!("{name} is at seq {}, its log ends at {}", row.seq, order.seq),
             ));
-            // Lost rows are told of once.
+            // A lost row is reported once.
             order.seq = row.seq;
         }
         let quantities = [row.input_quantity, row.output_quantity, row.scrap_quantity];
@@ -280,7 +280,7 @@ fn same_answer(id: &str, attempts: &[&Attempt]) -> Vec<Violation> {
     wrong
 }
 
-/// What was told is what the log has.
+/// Every answer agrees with the log.
 fn as_logged(id: &str, attempts: &[&Attempt], row: Option<&Row>) -> Vec<Violation> {
     let mut wrong = Vec::new();
     for attempt in attempts {

@@ -1,9 +1,8 @@
-//! Negative controls: a checker that was never seen red proves nothing. One protection at a
-//! time is taken away, from the store and from the database, and the same terminals and the
-//! same checker have to find it out within a minute.
+//! Negative controls. Each test takes one protection away from the store and the database.
+//! The same terminals and the same checker must find a violation within a minute.
 //!
-//! The program has no switch for it: its parts are put together here, around a store that
-//! leaves something out, with a lease in each replica that knows nothing of the other's.
+//! The program has no switch for it. The tests put its parts together around a store that leaves
+//! something out. Each replica has a lease of its own that does not know the other one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,12 +46,12 @@ enum Off {
     RequestIds,
     /// Nobody looks whether a barcode stands counted.
     Claims,
-    /// A row may have changed since it was loaded, under whatever fence.
+    /// A write passes although the row has changed since it was loaded, under any fence.
     Guard,
 }
 
 impl Off {
-    /// Takes the database's own last line of defence away, too.
+    /// Also drops the constraint of the database that would catch the error.
     fn statement(self) -> &'static str {
         match self {
             Self::Nothing => "select 1",

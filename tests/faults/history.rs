@@ -1,4 +1,4 @@
-//! The history: what every terminal asked, when, of whom, and what it was told.
+//! The history: each request of each terminal, its time, its replica and its answer.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,14 +1,19 @@
-//! The fault suite: every fault that a plant may meet, on real servers and the real program,
-//! and every promise of the contract checked meanwhile and after.
+//! The fault suite: every fault that a plant may meet, on real servers and the real program.
+//! It checks every promise of the contract during the faults and after them.
 //!
-//! In reading order: a [`plant`] of [`replica`]s, the [`shop`] floor in front of it and the
-//! [`history`] of what its terminals were told, the [`nemesis`] that strikes, the
-//! [`snapshot`]s of the books and who [`watch`]es them, the [`checker`], a whole [`run`], and
-//! what has to happen in it [`sometimes`]. [`red`] and the [`controls`] show that the checker
-//! goes red, [`naive`] what becomes of an endpoint that is not protected at all.
+//! In reading order:
 //!
-//! `docs/FAULTS.md` says what each fault comes to. Three seeds are run for a round each;
-//! `SCANFENCE_FAULT_SEED` names one, `SCANFENCE_FAULT_MINUTES` goes on for longer.
+//! - [`plant`]: the [`replica`]s and the servers below them;
+//! - [`shop`]: the terminals, and the [`history`] of their requests;
+//! - [`nemesis`]: chooses the faults, causes them and ends them;
+//! - [`snapshot`]: what the database has, and [`watch`], which takes snapshots during the run;
+//! - [`checker`]: finds violations;
+//! - [`run`]: a whole run, and what must happen in it [`sometimes`];
+//! - [`red`] and [`controls`]: show that the checker goes red;
+//! - [`naive`]: what happens to an endpoint without protection.
+//!
+//! `docs/FAULTS.md` says what each fault leads to. The short form runs three seeds for a round each.
+//! `SCANFENCE_FAULT_SEED` names one seed, `SCANFENCE_FAULT_MINUTES` makes the run longer.
 
 #[path = "../stage/mod.rs"]
 mod stage;
@@ -33,7 +38,7 @@ use std::time::{Duration, Instant};
 use run::Plan;
 use sometimes::Tally;
 
-/// One run at a time: calm has to be calm.
+/// One run at a time: a second one would disturb the quiet phases of the first.
 static STAGE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The seeds of the short form.
@@ -84,12 +89,12 @@ async fn both_deployments(seed: u64, minutes: u64) -> Tally {
     all
 }
 
-/// Tells people, past the test harness, which keeps to itself what a good test prints.
+/// Prints past the test harness, which hides the output of a test that passes.
 fn say(what: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
-/// Tells the seed wherever a run fails.
+/// Prints the seed if a run fails.
 struct ToldOnPanic(u64);
 
 impl Drop for ToldOnPanic {

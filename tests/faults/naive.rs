@@ -1,5 +1,5 @@
-//! The old system's failure, beside ours: an endpoint that adds one for each request that
-//! arrives, and terminals that give up before the answer can be there.
+//! The failure of the old system beside this one: an endpoint that adds one for each request, and
+//! terminals whose timeout is shorter than the answer takes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,9 +17,9 @@ use crate::stage::proxy::{Link, Proxy};
 use crate::stage::service::Setup;
 use crate::stage::unique;
 
-/// There and back.
+/// The delay of the link, in both directions together.
 const LATENCY: Duration = Duration::from_millis(200);
-/// What the terminals wait for an answer.
+/// The timeout of the terminals.
 const PATIENCE: Duration = Duration::from_millis(150);
 /// Scans made, each sent again so often while the link is slow, and once more after.
 const SCANS: i64 = 40;

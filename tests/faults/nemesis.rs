@@ -1,5 +1,4 @@
-//! The nemesis: which faults strike, in what order, drawn from a seed, and how each is done
-//! and undone.
+//! Chooses faults and their order from a seed, causes them and ends them.
 
 use std::time::Duration;
 
@@ -45,7 +44,7 @@ pub enum Fault {
     ClientsVanish,
 }
 
-/// What a fault takes hold of: two that take hold of the same don't strike together.
+/// The part of the plant that a fault needs. Two faults that need the same part never overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
     Replica(usize),
@@ -124,12 +123,12 @@ impl Fault {
         Self::ALL.into_iter().filter(move |&(_, also, ..)| also || !embedded).map(|(fault, ..)| fault)
     }
 
-    /// What it takes hold of.
+    /// The parts that it needs.
     fn holds(self, target: usize) -> Vec<Hold> {
         match self {
             Self::ReplicaKilled => vec![Hold::Replica(target)],
             Self::ReplicaPaused | Self::WritesLate => vec![Hold::Replica(target)],
-            // They wait until somebody is ready again, so nothing else may be in the way.
+            // They wait until a replica is ready again, so no other fault may delay that.
             Self::ReplicasRolled => {
                 vec![Hold::Replica(0), Hold::Replica(1), Hold::Replica(2), Hold::Postgres, Hold::Redis]
             }
@@ -155,7 +154,7 @@ impl Fault {
 pub struct Strike {
     /// Which.
     pub fault: Fault,
-    /// The replica that it strikes, where it strikes one.
+    /// The replica that it concerns, if it concerns one.
     pub target: usize,
     /// From 0 to 1: how many bytes pass.
     pub size: f64,
@@ -167,7 +166,7 @@ pub struct Strike {
     pub pause: Duration,
 }
 
-/// What strikes in one round: every kind by itself, in some order, and then several at once.
+/// The faults of one round: every kind alone, in some order, and then several at once.
 pub fn round(seed: u64, round: u64, replicas: usize, embedded: bool) -> Vec<Strike> {
     let mut chance = StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ round << 1 ^ u64::from(embedded));
     let mut deck: Vec<_> = Fault::ALL
@@ -200,11 +199,11 @@ pub fn round(seed: u64, round: u64, replicas: usize, embedded: bool) -> Vec<Stri
     strikes
 }
 
-/// Strikes a plant, and mends it again.
+/// Causes faults in a plant, and ends them.
 pub struct Nemesis {
     /// What is broken now, and until when.
     broken: Vec<(tokio::time::Instant, Strike)>,
-    /// What has struck so far.
+    /// The faults caused so far.
     pub struck: Vec<Fault>,
     /// Requests that were under way to a replica when it was killed, each time.
     pub under_way_at_kills: Vec<usize>,
@@ -216,7 +215,7 @@ impl Nemesis {
         Self { broken: Vec::new(), struck: Vec::new(), under_way_at_kills: Vec::new() }
     }
 
-    /// Strikes once all that stands in the way is over.
+    /// Causes a fault as soon as no other one needs the same part.
     pub async fn strike(&mut self, strike: &Strike, plant: &mut Plant, floor: &Floor) {
         let holds = strike.fault.holds(strike.target);
         let in_the_way = |other: &Strike| other.fault.holds(other.target).iter().any(|hold| holds.contains(hold));
@@ -233,14 +232,14 @@ impl Nemesis {
         self.mend_until(tokio::time::Instant::now() + strike.pause, plant, floor).await;
     }
 
-    /// Mends all that is broken, each in its time.
+    /// Ends all faults, each at its time.
     pub async fn calm(&mut self, plant: &mut Plant, floor: &Floor) {
         if let Some(last) = self.broken.iter().map(|(until, _)| *until).max() {
             self.mend_until(last, plant, floor).await;
         }
     }
 
-    /// Waits until then, and mends what is over by then.
+    /// Waits until then, and ends the faults that are over by then.
     async fn mend_until(&mut self, until: tokio::time::Instant, plant: &mut Plant, floor: &Floor) {
         loop {
             let next = self.broken.iter().enumerate().min_by_key(|(_, (until, _))| *until);
@@ -254,9 +253,10 @@ impl Nemesis {
         }
     }
 
+    // Long: one arm for each fault.
     async fn inflict(&mut self, strike: &Strike, plant: &mut Plant, floor: &Floor) {
         let target = strike.target;
-        // Ahead and back by turns, so that both ways are had.
+        // Forwards and backwards in turn, so that both happen.
         let hour =
             if self.struck.iter().filter(|struck| **struck == strike.fault).count() % 2 == 0 { 3600 } else { -3600 };
         let bytes = |most: f64| {
@@ -277,14 +277,14 @@ impl Nemesis {
             }
             Fault::ReplicaClockStepped => plant.replicas[target].clock.step(hour),
             Fault::WritesLate => {
-                // What is on its way to PostgreSQL arrives when the lease is long another's.
+                // A write that is under way arrives after another replica has got the lease.
                 let late = LEASE_TTL + Duration::from_millis(500);
                 set(plant.replicas[target].to_postgres.as_ref(), Link::Slow(late));
                 set(plant.replicas[target].to_redis.as_ref(), Link::Stalled);
             }
             Fault::RedisRestartedEmpty => plant.shared_ground().redis.master.kill(),
             Fault::RedisFlushed => {
-                // Leases are granted to others while their holders are at work, again and again.
+                // Again and again, leases are granted to others while their holders still work.
                 for _ in 0..FLUSHES {
                     plant.shared_ground().redis.master.ask(&["FLUSHALL"]);
                     tokio::time::sleep(BETWEEN_FLUSHES).await;
@@ -356,7 +356,7 @@ async fn mend(strike: &Strike, plant: &mut Plant, floor: &Floor) {
         Fault::DoorJitters | Fault::DoorNarrow | Fault::DoorStalled | Fault::DoorAnswersCut => {
             replica.door.set(Link::Good);
         }
-        // Over as soon as they are done.
+        // These have no duration.
         Fault::ReplicasRolled
         | Fault::RedisFlushed
         | Fault::PostgresRestarted

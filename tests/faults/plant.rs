@@ -1,4 +1,4 @@
-//! A plant: replicas with everything that they stand on, every link of it breakable.
+//! A plant: replicas and the servers below them. Every link can be broken.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::stage::proxy::{Link, Proxy};
 use crate::stage::redis::Redis;
 use crate::stage::service::Setup;
 
-/// Short, so that a fault that outlasts it fits in seconds.
+/// Short, so that a fault can last longer than it within seconds.
 pub const LEASE_TTL: Duration = Duration::from_secs(2);
-/// Settings of PostgreSQL: durable as it comes, and frugal.
+/// Settings of PostgreSQL: durable as by default, and small.
 const POSTGRES: [(&str, &str); 7] = [
     ("max_connections", "100"),
     ("shared_buffers", "32MB"),
     ("min_wal_size", "32MB"),
     ("max_wal_size", "64MB"),
-    // What a standby may miss while its primary is down.
+    // A standby may fall behind by this much while its primary is down.
     ("wal_keep_size", "64MB"),
     ("wal_retrieve_retry_interval", "100ms"),
     ("checkpoint_timeout", "1min"),
@@ -30,11 +30,11 @@ const POSTGRES: [(&str, &str); 7] = [
 pub struct Plant {
     /// Some replicas behind a load balancer, or one.
     pub replicas: Vec<Replica>,
-    /// What they stand on.
+    /// The servers below them.
     pub ground: Ground,
 }
 
-/// What replicas stand on.
+/// The servers below the replicas.
 pub enum Ground {
     /// PostgreSQL with a standby, and Redis with a replica.
     Shared(Box<Shared>),
@@ -124,8 +124,8 @@ impl Plant {
         self.shared_ground().postgres.add_standby().await;
     }
 
-    /// Promotes the replica of Redis, and leads to it whoever connects from now on. Who is
-    /// connected stays with the old master: two of them grant.
+    /// Promotes the replica of Redis. New connections lead to it, and old connections stay with the old
+    /// master: two masters grant leases.
     pub fn promote_redis(&mut self) {
         let redis = &mut self.shared_ground().redis;
         redis.promote();

@@ -1,4 +1,4 @@
-//! The checker, seen red: a good history, and what each promise's breach makes of it.
+//! Shows that the checker goes red: a good history, and one violation of each promise.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ fn a_good_history_is_green() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+// Long: one breach after the other.
 #[test]
 fn every_breach_of_a_promise_is_red() {
     check("a row twice", Promise::Once, |e| {

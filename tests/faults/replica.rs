@@ -1,5 +1,5 @@
-//! A replica as an operator has it: a process that is started again when it ends, behind a
-//! door that stays, with a link of its own to everything it needs.
+//! A replica as an operator runs it: a process that is restarted when it ends. Its address stays the same, and
+//! it has a link of its own to every server that it needs.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,16 +13,16 @@ use crate::stage::proxy::{Leader, Link, Proxy};
 use crate::stage::service::{Service, Setup};
 use crate::stage::{SOON, eventually, tail};
 
-/// How often it is looked after.
+/// How often a replica is looked after.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// One replica.
 pub struct Replica {
     /// The way of its clients to it.
     pub door: Proxy,
-    /// Its way to PostgreSQL, where it has one.
+    /// Its link to PostgreSQL, if it uses PostgreSQL.
     pub to_postgres: Option<Proxy>,
-    /// Its way to Redis, where it has one.
+    /// Its link to Redis, if it uses Redis.
     pub to_redis: Option<Proxy>,
     /// Its wall clock.
     pub clock: Clock,
@@ -41,13 +41,13 @@ struct State {
     service: Option<Service>,
     /// Counts the processes.
     number: u64,
-    /// Not to be started now.
+    /// Whether it must stay down now.
     held_down: bool,
-    /// It was us who ended it.
+    /// Whether the test has ended it.
     ended_by_us: bool,
     /// What is wrong with those that have ended.
     complaints: Vec<String>,
-    /// How often Redis was taken for away, by those that have ended.
+    /// How often the ended processes have reported that Redis is away.
     breaker_openings: usize,
 }
 
@@ -84,7 +84,7 @@ impl Replica {
         self.cared_for.state().held_down = false;
     }
 
-    /// Stops it where it stands.
+    /// Pauses it (SIGSTOP).
     pub fn pause(&self) {
         self.cared_for.state().service.iter().for_each(Service::pause);
     }
@@ -144,7 +144,7 @@ impl Replica {
         complaints
     }
 
-    /// How often it took Redis for away, up to now.
+    /// How often it has reported that Redis is away.
     pub fn breaker_openings(&self) -> usize {
         let state = self.cared_for.state();
         state.breaker_openings + state.service.iter().map(breaker_openings).sum::<usize>()
@@ -198,7 +198,7 @@ impl CaredFor {
     }
 }
 
-/// Starts it whenever it has ended, and leads its door to it once it listens.
+/// Starts it whenever it has ended, and points its address to it as soon as it listens.
 async fn care(cared_for: Arc<CaredFor>, door: Leader) {
     let mut led_to = None;
     let mut look = tokio::time::interval(LOOK);
@@ -214,8 +214,8 @@ async fn care(cared_for: Arc<CaredFor>, door: Leader) {
             let mut service = state.service.take().expect("it has just ended");
             state.complaints.extend(complaint(&service));
             state.breaker_openings += breaker_openings(&service);
-            // Before it listens it may give up, as where the database is away; a service that
-            // serves ends when asked to, and well.
+            // Before it listens it may give up, for example if the database is away. A running service ends only
+            // when it is asked to, and with code 0.
             let served = service.listens().is_some();
             let well = state.ended_by_us && code.is_none_or(|code| code == 0);
             if served && !well {

@@ -1,4 +1,5 @@
-//! A run: a plant at work, struck by faults, watched all the time, and judged at every calm.
+//! A run: a plant at work while faults happen. A watcher looks all the time, and the checker judges
+//! the whole history after each round.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,23 +17,23 @@ use crate::stage::client::Client;
 use crate::stage::{SOON, eventually};
 use serde_json::json;
 
-/// After calm everything is settled and everybody ready within this time.
+/// Within this time after the last fault, everything is settled and every replica is ready.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 /// Before the first fault, and between two rounds.
 const WARM_UP: Duration = Duration::from_millis(800);
-/// More memory than a replica has held under load it has no reason to hold after.
+/// The memory that a replica may hold after the load: not more than under it.
 const MEMORY_KIB: u64 = 64 * 1024;
 /// Work orders with half of the work, and those with the other half.
 const WORK_ORDERS: usize = 40;
-/// Violations told at most: the first ones explain the others.
+/// The most violations that are printed: the first ones explain the others.
 const TOLD: usize = 12;
 
 /// What to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Decides what strikes when, and what terminals send.
+    /// Decides the faults, their times, and what the terminals send.
     pub seed: u64,
-    /// Rounds are begun for so long; at least one is.
+    /// Rounds begin until this time is over. At least one begins.
     pub at_least: Duration,
     /// The embedded deployment rather than the shared one.
     pub embedded: bool,
@@ -42,7 +43,7 @@ pub struct Plan {
     pub disk: u64,
 }
 
-/// What came of it.
+/// The outcome of a run.
 pub struct Report {
     /// What happened.
     pub tally: Tally,
@@ -50,13 +51,9 @@ pub struct Report {
     pub violations: Vec<Violation>,
 }
 
-/// Runs a plan from an empty plant to the last calm.
+/// Runs a plan from an empty plant to the end of the last round.
 pub async fn run(plan: Plan) -> Report {
-    // Two or three replicas, as the seed has it.
-    let mut plant = match plan.embedded {
-        true => Plant::embedded(plan.disk).await,
-        false => Plant::shared(2 + usize::try_from(plan.seed % 2).expect("0 or 1"), plan.disk).await,
-    };
+    let mut plant = plant_of(&plan).await;
     let floor = Floor::new(plant.doors(), work_orders(&plant.doors()[0], WORK_ORDERS).await);
     let terminals = Terminals::start(&floor, plan.terminals, plan.seed);
     let watcher = Watcher::start(plant.books(), &floor.history);
@@ -71,7 +68,7 @@ pub async fn run(plan: Plan) -> Report {
     for round in 0.. {
         let struck = Instant::now();
         for strike in nemesis::round(plan.seed, round, plant.replicas.len(), plan.embedded) {
-            // Counted over the one strike, since a failover leaves the log of the old primary behind.
+            // Counted for this fault only, since a failover leaves the log of the old primary behind.
             let noted = (strike.fault == Fault::DiskFull).then(|| plant.full_disks_noted());
             run.nemesis.strike(&strike, &mut plant, &run.floor).await;
             run.full_disks += noted.map_or(0, |noted| plant.full_disks_noted().saturating_sub(noted));
@@ -105,12 +102,24 @@ pub async fn run(plan: Plan) -> Report {
     terminals.join().await;
     let tally = run.tally(&plant, &watcher, &scraper, &last);
     if !violations.is_empty() {
-        for (place, replica) in plant.replicas.iter().enumerate() {
-            eprintln!("--- the end of the log of replica {place}\n{}", replica.log());
-        }
+        show_logs(&plant);
     }
     violations.truncate(TOLD);
     Report { tally, violations }
+}
+
+async fn plant_of(plan: &Plan) -> Plant {
+    match plan.embedded {
+        true => Plant::embedded(plan.disk).await,
+        // Two or three replicas, as the seed says.
+        false => Plant::shared(2 + usize::try_from(plan.seed % 2).expect("0 or 1"), plan.disk).await,
+    }
+}
+
+fn show_logs(plant: &Plant) {
+    for (place, replica) in plant.replicas.iter().enumerate() {
+        eprintln!("--- the end of the log of replica {place}\n{}", replica.log());
+    }
 }
 
 /// Creates work orders without a limit, and a few with one.
@@ -154,7 +163,7 @@ struct Run {
 }
 
 impl Run {
-    /// Waits for calm, and then no longer than promised until everything is settled.
+    /// Waits until every fault is over, and then at most as long as promised until everything is settled.
     async fn settle(&self, plant: &mut Plant, terminals: &Terminals) -> Vec<Violation> {
         self.floor.set_patience(Patience::Usual);
         plant.replicas.iter().for_each(|replica| replica.mend());
@@ -212,7 +221,7 @@ impl Run {
 /// What the service's own check of all work orders finds, or its scheduled ones have ever found.
 async fn own_check(door: &str) -> Vec<Violation> {
     let client = Client::new(door);
-    // The first one may be refused: each of its connections finds out for itself what broke.
+    // The first one may be refused: each connection must notice by itself that it is broken.
     let place = eventually("a check is taken", SOON, async || {
         let asked = client.json("POST", "/v1/consistency/checks", &[], &json!({ "range": "full" })).await.ok()?;
         asked.header("location").map(ToOwned::to_owned)

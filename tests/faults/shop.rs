@@ -1,5 +1,5 @@
-//! The shop floor: terminals that keep each request until it is answered, sending it again
-//! by another door, over few busy work orders and many quiet ones.
+//! The shop floor: terminals that keep each request until it is answered, and retry it on another replica.
+//! There are few busy work orders and many quiet ones.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,9 +18,9 @@ use crate::stage::client::{Client, Reply};
 
 /// How long a terminal waits for one answer before it sends the request again.
 const USUAL_PATIENCE: Duration = Duration::from_secs(3);
-/// Who gives up so soon has no answer over a link that takes 200 ms: the old system's failure.
+/// A terminal with this timeout gets no answer over a link that takes 200 ms: the old system's failure.
 const HASTY_PATIENCE: Duration = Duration::from_millis(150);
-/// Who vanishes does so within this time.
+/// A terminal that vanishes does so within this time.
 const VANISHING: Duration = Duration::from_millis(30);
 /// Requests that may be repeated.
 const POOL: usize = 1024;
@@ -35,11 +35,11 @@ const STEPS: u32 = 2;
 /// Whether terminals begin new requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shift {
-    /// They do.
+    /// They work.
     Work,
     /// They only settle what they have.
     Settle,
-    /// They go home.
+    /// They end.
     Over,
 }
 
@@ -50,7 +50,7 @@ pub enum Patience {
     Usual,
     /// Less than the link takes.
     Hasty,
-    /// They are gone at any moment.
+    /// They may vanish at any moment.
     Vanishing,
 }
 
@@ -91,7 +91,7 @@ impl Floor {
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
     }
 
-    /// From now on terminals wait for so long.
+    /// Terminals wait this long from now on.
     pub fn set_patience(&self, patience: Patience) {
         *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = patience;
     }
@@ -135,7 +135,7 @@ pub struct Terminals {
 }
 
 impl Terminals {
-    /// So many; what each of them sends follows from the seed.
+    /// Starts this many. The seed decides what each of them sends.
     pub fn start(floor: &Arc<Floor>, count: usize, seed: u64) -> Self {
         let (shift, seen) = watch::channel(Shift::Work);
         let mut set = JoinSet::new();
@@ -152,12 +152,12 @@ impl Terminals {
         Self { shift, set }
     }
 
-    /// From now on so.
+    /// What they do from now on.
     pub fn shift(&self, shift: Shift) {
         self.shift.send_replace(shift);
     }
 
-    /// Waits until they have gone home, after [`Shift::Over`].
+    /// Waits until they have ended, after [`Shift::Over`].
     pub async fn join(self) {
         self.set.join_all().await;
     }
@@ -203,7 +203,7 @@ impl Terminal {
                 0..6 => self.batch(shift).await,
                 6..14 => self.read().await,
                 14..15 => {
-                    // Nobody has planned it: a no that must be true.
+                    // This work order does not exist: the answer must be 404, and it must be true.
                     let request = self.request("ghost".to_owned(), "scans", json!({ "counter": "input" }));
                     self.settle(Arc::new(request), shift).await;
                 }
@@ -273,7 +273,7 @@ impl Terminal {
         format!("P{}", self.chance.random_range(0..STEPS))
     }
 
-    /// Sends a request again and again, by one door after the other, until it is settled.
+    /// Sends a request to one replica after the other until it is settled.
     async fn settle(&mut self, request: Arc<Request>, shift: &watch::Receiver<Shift>) {
         let mut door = self.chance.random_range(0..self.floor.doors.len());
         let mut pause = BACKOFF.0;
@@ -344,7 +344,7 @@ impl Terminal {
         }
     }
 
-    /// One HTTP request; nothing where no whole answer came while the terminal was patient.
+    /// One HTTP request; nothing if no whole answer came before the terminal's timeout.
     async fn send(
         &mut self,
         door: usize,
@@ -400,7 +400,7 @@ fn told_of_batch(reply: Option<&Reply>, items: usize) -> Vec<Told> {
     results.iter().map(|result| item(result).unwrap_or_else(|| odd(reply))).collect()
 }
 
-/// What a status says, with an update or a problem; nothing where that is none of the contract.
+/// What a status says, with an update or a problem; nothing if the contract has no such answer.
 fn about(status: u16, update: &Value, problem: &Value, replayed: bool) -> Option<Told> {
     let code = || problem["code"].as_str().map(ToOwned::to_owned);
     let applied_no = problem["applied"] == "no";

@@ -1,5 +1,5 @@
-//! Snapshots: log, rows and claims as one transaction sees them, read straight from either
-//! store. Only what has changed is read again, so that four a second disturb nobody.
+//! Snapshots: log, rows and claims as one transaction sees them, read directly from either store. Only
+//! changes are read again, so that four snapshots a second don't disturb the service.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -134,7 +134,7 @@ impl Reader {
     /// Takes one.
     ///
     /// # Errors
-    /// Where the database is not there just now.
+    /// If the database is away.
     pub async fn snapshot(&mut self) -> Result<Snapshot, sqlx::Error> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,

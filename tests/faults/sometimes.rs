@@ -1,4 +1,4 @@
-//! What has to happen at some time in a run: where it never did, the run has shown nothing.
+//! What must happen at some time in a run. If it never happens, the run proves nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ pub struct Tally {
     pub fenced_off: u64,
     /// Leases that ran out or were lost.
     pub leases_lost: u64,
-    /// How often a replica took Redis for away.
+    /// How often a replica reported that Redis is away.
     pub breaker_openings: usize,
     /// How often the database noted that its disk is full.
     pub full_disks: usize,
@@ -33,7 +33,7 @@ pub struct Tally {
     pub snapshots: usize,
     /// Rows of the log at the end, and those of them that were counted.
     pub rows: [usize; 2],
-    /// How long faults struck.
+    /// How long faults happened.
     pub took: Duration,
 }
 
@@ -62,7 +62,7 @@ impl Tally {
         self.took += other.took;
     }
 
-    /// What never happened, although it has to in a run that shows anything.
+    /// What never happened, although it must happen in a run.
     pub fn missing(&self, embedded: bool) -> Vec<String> {
         let mut always = vec![
             ("request under way at a kill", self.kills_under_way),
@@ -70,7 +70,7 @@ impl Tally {
             ("unknown outcome", self.unknown),
             ("known id with another body", self.reused),
             ("full disk", self.full_disks),
-            // One in four seconds at least, where four in one are meant: databases are often away.
+            // At least one in four seconds, although four in a second are planned: databases are often away.
             ("snapshot while faults strike", self.snapshots * 4 / (self.took.as_secs() as usize).max(1)),
         ];
         if !embedded {

@@ -1,5 +1,5 @@
-//! Who watches a running plant: four times a second a snapshot of its books is judged, and
-//! the metrics of each replica are read, since those of a killed one are gone.
+//! Watches a running plant. Four times a second it judges a snapshot of the database. It also reads the
+//! metrics of each replica, since a killed one takes its metrics with it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use crate::stage::client::Client;
 const EVERY: Duration = Duration::from_millis(250);
 /// A snapshot of a database that hangs is given up after this time.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(5);
-/// So are the metrics of a replica that hangs.
+/// The same for the metrics of a replica that hangs.
 const METRICS_LIMIT: Duration = Duration::from_millis(500);
 
 /// Judges snapshots of the running plant.
@@ -74,8 +74,7 @@ impl Drop for Watcher {
 async fn watch_books(mut books: watch::Receiver<Books>, history: Arc<History>, findings: Arc<Findings>) {
     let mut turn = interval(EVERY);
     loop {
-        // Another server may never have had what the one before showed to us; but all that was
-        // acknowledged.
+        // A new server may lack rows that the old one showed. It must have all that was acknowledged.
         let mut reader = Reader::new(books.borrow_and_update().clone());
         let (mut ledger, mut from) = (Ledger::default(), 0);
         loop {

@@ -1,4 +1,4 @@
-//! A store that is bent on purpose: another one, but for what a test has it do otherwise.
+//! A store that behaves differently in some calls, as a test needs it, and otherwise like another store.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use scanfence::store::{
     Wanted, WorkOrderQuery, Written,
 };
 
-/// What a [`Bent`] store does otherwise.
+/// The calls that a [`Bent`] store changes.
 #[async_trait]
 pub trait Bend: Send + Sync + 'static {
     async fn load(&self, inner: &Arc<dyn Store>, wanted: &Wanted) -> Result<Facts, StoreError> {
@@ -37,11 +37,11 @@ pub trait Bend: Send + Sync + 'static {
     }
 }
 
-/// A store that does as another one, but for what is bent.
+/// A store that passes every call on, except for those that its [`Bend`] changes.
 pub struct Bent<B> {
     /// The other one.
     pub inner: Arc<dyn Store>,
-    /// What it does otherwise.
+    /// The calls that it changes.
     pub bend: B,
 }
 

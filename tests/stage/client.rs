@@ -1,4 +1,4 @@
-//! A client that does what it is told: no redirects, no retries, every answer looked at.
+//! A client without redirects and retries.
 
 use std::net::SocketAddr;
 
@@ -13,12 +13,16 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A client of one service; clones share their connections.
+/// A client of one service. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
     http: legacy::Client<HttpConnector, Full<Bytes>>,
+    check: Option<Check>,
 }
+
+/// Looks at every answer: the method and path that were asked for, and the answer.
+pub type Check = fn(&str, &str, &Reply);
 
 /// An answer, whole.
 #[derive(Clone, Debug)]
@@ -41,7 +45,12 @@ impl Client {
         connector.set_nodelay(true);
         // A request is sent once: whether it may be sent again is what is tested here.
         let http = legacy::Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build(connector);
-        Self { base: base_url.to_owned(), http }
+        Self { base: base_url.to_owned(), http, check: None }
+    }
+
+    /// The same client, with a check of every answer.
+    pub fn checked_by(self, check: Check) -> Self {
+        Self { check: Some(check), ..self }
     }
 
     /// Any request with any body; `headers` as sent.
@@ -62,7 +71,11 @@ impl Client {
         }
         let answer = self.http.request(request.body(Full::new(body.into()))?).await?;
         let (head, body) = answer.into_parts();
-        Ok(Reply { status: head.status, headers: head.headers, body: body.collect().await?.to_bytes() })
+        let reply = Reply { status: head.status, headers: head.headers, body: body.collect().await?.to_bytes() };
+        if let Some(check) = self.check {
+            check(method, path, &reply);
+        }
+        Ok(reply)
     }
 
     /// GETs a path.
@@ -90,10 +103,10 @@ impl Client {
         answered(self.try_scan(work_order, key, scan).await)
     }
 
-    /// The same, where it may well go wrong.
+    /// The same, if no answer is a possible outcome.
     ///
     /// # Errors
-    /// Where no whole answer came: it may have been counted, or not.
+    /// If no whole answer came: the scan may be counted or not.
     pub async fn try_scan(&self, work_order: &str, key: &str, scan: &Value) -> Result<Reply, Broken> {
         self.json("POST", &format!("/v1/work-orders/{work_order}/scans"), &[("idempotency-key", key)], scan).await
     }

@@ -6,7 +6,7 @@
 //! need be), a store that is [`bent`], who is told of alarms ([`receivers`]), a shop floor under
 //! [`load`], the [`audit`] of what was counted, and the guard that leaves nothing behind ([`guard`]).
 //!
-//! Nothing here is skipped where something is missing: the test fails and says what to do.
+//! If something is missing, the test is not skipped: it fails and says what to do.
 #![allow(dead_code, reason = "each test program has this module, and none uses all of it")]
 
 pub mod audit;
@@ -14,10 +14,12 @@ pub mod bent;
 pub mod client;
 pub mod clock;
 pub mod disk;
+pub mod document;
 pub mod guard;
 pub mod load;
 pub mod postgres;
 pub mod preload;
+pub mod programs;
 pub mod proxy;
 pub mod receivers;
 pub mod redis;
@@ -26,10 +28,10 @@ pub mod service;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
-/// Long enough for anything that should happen at once, on a busy machine.
+/// The deadline for what should happen at once, also on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// Asks again and again until there is an answer, which it returns; fails after `within`.
+/// Asks until there is an answer, and returns it. Fails after `within`.
 pub async fn eventually<T>(what: &str, within: Duration, mut answer: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     let mut turn = tokio::time::interval(Duration::from_millis(10));
@@ -59,7 +61,7 @@ fn from_test(variable: &str) -> String {
     })
 }
 
-/// A word that nobody else uses, beginning with `prefix`: good as a work order or a key.
+/// A word that no other test uses, beginning with `prefix`: for work orders and keys.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}{:016x}", rand::random::<u64>())
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL: a database of the test's own on the shared server, or a whole server of its own.
 
 use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::disk::Disk;
 use super::guard::{self, Guard};
-use super::{SOON, database_url, eventually, free_port, tail, unique};
+use super::{SOON, database_url, eventually, free_port, programs, tail, unique};
 
 /// A fresh, empty database, dropped at the end of the test.
 pub struct Database {
@@ -54,9 +54,9 @@ impl Database {
         sqlx::query_scalar(sessions).fetch_one(&mut self.connect().await).await.expect("sessions can be counted")
     }
 
-    /// Has sessions that are opened from now on meet and tell every deadlock: a work order that is
-    /// written stays so for long enough to be waited for, and two who wait for each other are told
-    /// before either gives up, as it does after a second.
+    /// Makes later sessions meet, and makes the server count every deadlock. A written work order stays
+    /// locked long enough for another session to wait for it. Two sessions that wait for each other are
+    /// found before either gives up after a second.
     pub async fn show_deadlocks(&self) {
         let slow = format!(
             "alter database {} set deadlock_timeout = 50;
@@ -68,8 +68,8 @@ impl Database {
         execute(&self.url, &slow).await.expect("a superuser may, and the tables are there");
     }
 
-    /// How many deadlocks the server has broken in it, once all other sessions have ended: only
-    /// then have they told.
+    /// How many deadlocks the server has broken in it. A session reports its own only when it ends, so
+    /// this waits until all others have ended.
     pub async fn deadlocks(&self) -> i64 {
         let mut connection = self.connect().await;
         eventually("the sessions end", SOON, async || {
@@ -110,9 +110,9 @@ async fn execute(url: &str, statement: &str) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
-/// A private PostgreSQL server, durable as it comes, that a test may stop, kill and pause.
+/// A private PostgreSQL server, durable as by default. A test may stop, kill and pause it.
 pub struct Postgres {
-    // Dismissed last, so that it still watches while the server is stopped.
+    // Dropped last, so that it still watches while the server is stopped.
     server: Option<Child>,
     programs: PathBuf,
     port: u16,
@@ -144,7 +144,7 @@ impl Postgres {
             let file = postgres.folder.path().join(setting);
             std::fs::copy(original, &file).expect("the folder is ours");
             std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("the file is ours");
-            own(&file);
+            programs::own(&file);
             (setting.to_owned(), file.display().to_string())
         });
         postgres.settings.extend(settings);
@@ -223,7 +223,7 @@ impl Postgres {
         let folder = tempfile::Builder::new().prefix("scanfence-pg.").tempdir_in(parent).expect("a temporary folder");
         let postgres = Self {
             server: None,
-            programs: programs(),
+            programs: programs::folder(),
             port: free_port(),
             password,
             settings,
@@ -233,13 +233,13 @@ impl Postgres {
             folder,
         };
         let folder = postgres.folder.path();
-        // The server's user may be another one, who has to get through and write.
+        // The server may run as another user, who needs access.
         std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).expect("the folder is ours");
         std::fs::write(folder.join("password"), &postgres.password).expect("the folder is ours");
-        own(&folder.join("password"));
+        programs::own(&folder.join("password"));
         std::fs::create_dir(postgres.data()).expect("the folder is ours");
         std::fs::set_permissions(postgres.data(), PermissionsExt::from_mode(0o700)).expect("the folder is ours");
-        own(&postgres.data());
+        programs::own(&postgres.data());
         postgres
     }
 
@@ -248,7 +248,7 @@ impl Postgres {
             if self.run().await {
                 return self;
             }
-            // Somebody else took the port, most likely.
+            // Probably another process has taken the port.
             self.port = free_port();
         }
         panic!("PostgreSQL did not start:\n{}", tail(&self.log()));
@@ -311,7 +311,7 @@ impl Postgres {
         assert!(self.run().await, "PostgreSQL did not start again:\n{}", tail(&self.log()));
     }
 
-    /// Starts it where it has ended by itself, as on a full disk, and waits until it answers.
+    /// Starts it if it has ended by itself, as on a full disk, and waits until it answers.
     pub async fn revive(&mut self) {
         let mut server = self.server.take().expect("it was started");
         let url = self.url("postgres");
@@ -329,7 +329,7 @@ impl Postgres {
         }
     }
 
-    /// Stops all its processes where they stand (SIGSTOP): connections stay, nobody answers.
+    /// Stops all its processes (SIGSTOP): connections stay open, and nothing answers.
     pub fn pause(&self) {
         stop_all(self.postmaster());
     }
@@ -347,7 +347,7 @@ impl Postgres {
         let made = self
             .command("initdb")
             .args(["--username=scanfence", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"])
-            // Nothing of value yet; the server itself syncs whatever it acknowledges.
+            // There is no data yet. The server itself syncs what it acknowledges.
             .args(["--no-sync", "--no-instructions", "--pwfile"])
             .arg(self.folder.path().join("password"))
             .arg("--pgdata")
@@ -357,7 +357,7 @@ impl Postgres {
         assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
     }
 
-    /// Starts the server and waits until it answers; false where it ended instead.
+    /// Starts the server and waits until it answers; false if it ended instead.
     async fn run(&mut self) -> bool {
         let log = std::fs::OpenOptions::new().append(true).open(self.log.path()).expect("the log is ours");
         let mut command = self.command("postgres");
@@ -387,7 +387,7 @@ impl Postgres {
         let mut command = Command::new(self.programs.join(program));
         command.current_dir("/").stdin(Stdio::null()).env_clear().process_group(0);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        if let Some((user, group)) = unprivileged() {
+        if let Some((user, group)) = programs::user() {
             command.uid(user).gid(group);
         }
         command
@@ -408,7 +408,7 @@ impl Drop for Postgres {
     }
 }
 
-/// Stops the postmaster, then its children, and names these.
+/// Stops the postmaster, then its children, and returns the children.
 fn stop_all(postmaster: rustix::process::Pid) -> Vec<rustix::process::Pid> {
     guard::signal(postmaster, Signal::STOP);
     let children = guard::children_of(postmaster);
@@ -421,40 +421,5 @@ fn stop_all(postmaster: rustix::process::Pid) -> Vec<rustix::process::Pid> {
 fn resume_all(postmaster: rustix::process::Pid) {
     for pid in guard::children_of(postmaster).into_iter().chain([postmaster]) {
         guard::signal(pid, Signal::CONT);
-    }
-}
-
-/// Where the newest PostgreSQL's programs are: PATH (as `./test` sets it) or Debian's place.
-fn programs() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let has_all =
-        |folder: &PathBuf| ["initdb", "postgres", "pg_basebackup"].iter().all(|name| folder.join(name).exists());
-    let debians = || {
-        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-        let version = versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).max()?;
-        Some(PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))).filter(has_all)
-    };
-    let found = std::env::split_paths(&path).find(has_all).or_else(debians);
-    found.expect("PostgreSQL's initdb, postgres and pg_basebackup are in no folder of PATH: run ./test, which finds or installs them")
-}
-
-/// A user and group to run a server as, where this is root.
-fn unprivileged() -> Option<(u32, u32)> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let users = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
-    let ids = |name: &str| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    let found = ids("postgres").or_else(|| ids("nobody"));
-    Some(found.expect("PostgreSQL refuses to run as root, and there is no user postgres or nobody"))
-}
-
-fn own(path: &Path) {
-    if let Some((user, group)) = unprivileged() {
-        chown(path, Some(user), Some(group)).expect("root may give files away");
     }
 }

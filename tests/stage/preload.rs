@@ -1,5 +1,5 @@
-//! What is preloaded into a process to have it meet faults that otherwise take root, and the
-//! numbers by which it is told so.
+//! A library that is preloaded into a process. It causes faults that would otherwise need root, and reads
+//! from a mapped file which ones.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, PermissionsExt};
@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 pub struct Number(PathBuf);
 
 impl Number {
-    /// 0, in this file, where nobody has mapped it yet.
+    /// 0, in this file, before any process has mapped it.
     pub fn zero(file: PathBuf) -> Self {
         std::fs::write(&file, 0_i64.to_ne_bytes()).expect("the folder is ours");
         Self(file)
@@ -20,7 +20,7 @@ impl Number {
 
     /// Another number from now on.
     pub fn set(&self, number: i64) {
-        // In place, and without making it shorter meanwhile.
+        // In place, since a process that has mapped it must never find it shorter.
         let file = File::options().write(true).open(&self.0).expect("the file is ours");
         file.write_all_at(&number.to_ne_bytes(), 0).expect("the folder is ours");
     }

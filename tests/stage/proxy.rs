@@ -14,22 +14,22 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-/// How the link is, for what comes from now on, on old connections and new ones.
+/// The state of the link. It holds for later bytes, on old connections and new ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     /// Everything passes.
     Good,
-    /// Everything passes, so much later in either direction.
+    /// Everything passes with this delay in each direction.
     Slow(Duration),
-    /// Everything passes, each piece later by anything up to so much.
+    /// Everything passes. Each piece has a random delay up to this one.
     Jitter(Duration),
-    /// Everything passes, at so many bytes a second in either direction.
+    /// Everything passes at this many bytes a second in each direction.
     Narrow(u32),
     /// A black hole: connections are accepted and kept, nothing passes.
     Stalled,
-    /// Questions pass, answers don't: what was asked is done, and nobody hears of it.
+    /// Requests pass, answers don't: the work is done, and the client gets no answer.
     AnswersStalled,
-    /// So many more bytes of answers pass on each connection; the next one resets it.
+    /// This many more bytes of answers pass on each connection; the next byte resets it.
     AnswersCutAfter(usize),
     /// Connections are reset: those that are there and those that come.
     Down,
@@ -72,7 +72,7 @@ impl Proxy {
         self.address
     }
 
-    /// Leads new connections to another server from now on; those that are there stay.
+    /// Leads new connections to another server. Existing ones stay.
     pub fn lead_to(&self, server: SocketAddr) {
         self.leader().lead_to(server);
     }
@@ -162,7 +162,7 @@ async fn connection(mut client: TcpStream, server: String, link: watch::Receiver
         _ = until_down.wait_for(|link| *link == Link::Down) => Err(io::ErrorKind::ConnectionReset.into()),
     };
     if ended.is_err() {
-        // Without a linger their end is a reset, not a goodbye.
+        // A linger of zero makes their end a reset.
         for end in [Some(&client), to_server.as_ref()].into_iter().flatten() {
             let _ = end.set_zero_linger();
         }

@@ -1,4 +1,4 @@
-//! Receivers of alarms: real servers on loopback that answer as they are told, badly too.
+//! Receivers of alarms: real servers on loopback. A test decides how they answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ pub enum Answer {
     Endless,
 }
 
-/// What DingTalk and WeCom say when all is well.
+/// The answer of DingTalk and WeCom to a message that they accept.
 pub const GOOD: Answer = Answer::Http("200 OK", "", r#"{"errcode":0,"errmsg":"ok"}"#);
 
 /// A request as it came.
@@ -74,7 +74,7 @@ impl WebReceiver {
         Self { address, told, accepting }
     }
 
-    /// Its URL, with a token that nobody may see.
+    /// Its URL, with a secret token.
     pub fn url(&self) -> String {
         format!("http://{}/robot/send?access_token=TOKENTOKEN", self.address)
     }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::free_port;
 
-/// How long a server may take to start, stop or find its fellows.
+/// How long a server may take to start, to stop, or to find the other nodes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running redis-server.
@@ -65,7 +65,7 @@ impl Redis {
         self.wait_until_ready();
     }
 
-    /// Stops it as a debugger would: it hangs, and connections stay.
+    /// Stops it (SIGSTOP): it hangs, and connections stay open.
     pub fn pause(&self) {
         self.signal("-STOP");
     }
@@ -165,7 +165,7 @@ impl Sentinel {
         format!("redis+sentinel://127.0.0.1:{}/line", self.sentinel.port)
     }
 
-    /// Kills the master, and waits until the replica stands in its place.
+    /// Kills the master, and waits until the replica is master.
     pub fn fail_over(&mut self) {
         self.master.kill();
         self.replica.wait_for(&["ROLE"], |role| role.starts_with("master"));

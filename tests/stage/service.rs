@@ -18,7 +18,7 @@ use super::{SOON, eventually, tail};
 
 /// What to start: settings by the names of their environment variables.
 ///
-/// Nothing of the test's own environment gets through but what is set here.
+/// It gets only these variables, and none of the test's own environment.
 #[derive(Clone, Debug)]
 pub struct Setup {
     settings: Vec<(String, String)>,
@@ -50,7 +50,7 @@ impl Setup {
     }
 
     fn bare() -> Self {
-        // The log is read from here on, so it is not for a terminal.
+        // A test reads the log, so it has no colours.
         let settings = Self { settings: Vec::new() };
         settings.set("SCANFENCE_LISTEN", "127.0.0.1:0").set("SCANFENCE_LOG_FORMAT", "json").set("RUST_LOG", "info")
     }
@@ -76,7 +76,7 @@ impl Setup {
         service
     }
 
-    /// Starts it where it should refuse to, and returns its exit code and log.
+    /// Starts it although it should refuse to, and returns its exit code and log.
     pub async fn refusal(&self) -> (Option<i32>, String) {
         let mut service = self.spawn();
         let code = eventually("the service refuses to start", SOON, async || service.ended()).await;
@@ -118,7 +118,7 @@ pub struct Service {
     address: Option<SocketAddr>,
     lines: Arc<Mutex<Vec<String>>>,
     reader: JoinHandle<()>,
-    /// Where it would leave its data, were it not told where.
+    /// The folder that it would use for its data without a setting.
     _home: TempDir,
     _guard: Guard,
 }
@@ -207,7 +207,7 @@ impl Service {
         eventually("the service ends", within, async || self.ended()).await
     }
 
-    /// Stops it where it stands (SIGSTOP).
+    /// Pauses it (SIGSTOP).
     pub fn pause(&self) {
         guard::signal(guard::pid_of(&self.process), Signal::STOP);
     }

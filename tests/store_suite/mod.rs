@@ -1,4 +1,4 @@
-//! What every store must do, whichever it is: one list of cases, run on each.
+//! What every store must do: one list of cases, run on each store.
 //!
 //! A case gets a store that others may be using, so it names its own work orders,
 //! request ids and lines afresh. `store_suite!(open)` makes one test of each case.

@@ -1,10 +1,11 @@
 //! The load generator: terminals that scan over keep-alive HTTP/1.1 connections.
 //!
-//! First as fast as it goes, then, with `--then-share`, at that share of the rate
-//! found, with latency from the moment each request was due. At the end whatever got
-//! no 201 is repeated under its request id until it does, and the quantities are compared
-//! with the acknowledged scans. One line of JSON on stdout; exit code 1 where the
-//! check fails.
+//! First they scan as fast as they can. With `--then-share` they then scan at that share of the rate found, and
+//! latency counts from the moment when each request was due. At the end every request without a 201 is
+//! retried under its request id until it gets one. Then the quantities are compared with the
+//! acknowledged scans. Prints one line of JSON to stdout. The exit code is 1 if the check fails.
+//!
+//! Long: one program, whose terminals, stretches and tallies share one state.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -120,7 +121,7 @@ struct Seen {
 const MOST_RECENT: usize = 64;
 /// Wait of a terminal after an answer other than 201, so that a refusing service isn't hammered.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(10);
-/// What is still due this long after a stretch's end is given up, and said to be unsent.
+/// Requests that are still due this long after a stretch's end are given up and reported as unsent.
 const LONGEST_BACKLOG: Duration = Duration::from_secs(10);
 /// Answers under way at a stretch's end have this long to come.
 const LONGEST_ANSWER: Duration = Duration::from_secs(60);

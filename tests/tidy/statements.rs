@@ -1,0 +1,80 @@
+//! SQL is in `.sql` files, not in strings.
+
+use crate::reading::{Source, sources};
+
+/// Files that still hold statements. An entry that has become good, or is gone, fails.
+const STILL_TO_DO: &[&str] = &[
+    "src/store/postgres/alarms.rs",
+    "src/store/postgres/consistency.rs",
+    "src/store/sqlite/alarms.rs",
+    "src/store/sqlite/consistency_statements.rs",
+    "src/store/sqlite/session/folder.rs",
+];
+
+/// What begins, ends or sets up a transaction is short and has no file.
+const MAY_STAND_IN_STRINGS: [&str; 5] = ["begin", "commit", "rollback", "pragma", "savepoint"];
+/// Short ones that set up a session or put texts of `.sql` files together.
+const SHORT: [&str; 3] = ["select set_config(", "select pg_try_advisory_lock(", "with {}{}"];
+
+#[test]
+fn sql_is_in_sql_files() {
+    let is_store = |path: &str| ["src/store/postgres", "src/store/sqlite"].iter().any(|start| path.starts_with(start));
+    let of_stores = || sources().iter().filter(|source| is_store(&source.path));
+    assert!(of_stores().count() >= 2, "the stores were not found");
+    let with_statements = of_stores().filter(|source| !statements(source).is_empty());
+    let found: Vec<&str> = with_statements.map(|source| &*source.path).collect();
+    let new: Vec<String> = of_stores()
+        .filter(|source| !STILL_TO_DO.contains(&&*source.path))
+        .flat_map(|source| statements(source).into_iter().map(|text| format!("{}: {}", source.path, start(text))))
+        .collect();
+    assert!(new.is_empty(), "put it into a .sql file: {new:#?}");
+    let gone: Vec<_> = STILL_TO_DO.iter().filter(|path| !found.contains(path)).collect();
+    assert!(gone.is_empty(), "no longer holds SQL, take it off the list: {gone:#?}");
+}
+
+/// The strings of a file that are, or begin, a statement.
+fn statements(source: &Source) -> Vec<&str> {
+    let is_statement = |text: &&String| {
+        let word = first_word(text);
+        // `begin; update …` is no short one.
+        let later = text.split(';').skip(1).any(|text| begins_statement(text));
+        let is_short = SHORT.iter().any(|start| text.starts_with(start));
+        begins_statement(text) && !is_short || MAY_STAND_IN_STRINGS.contains(&&*word) && later
+    };
+    source.strings.iter().filter(is_statement).map(String::as_str).collect()
+}
+
+fn start(text: &str) -> String {
+    text.trim_start().chars().take_while(|&c| c != '\n').take(60).collect()
+}
+
+fn begins_statement(text: &str) -> bool {
+    let more = text.trim_start().contains(char::is_whitespace);
+    more && ["select", "insert", "update", "delete", "with"].contains(&&*first_word(text))
+}
+
+fn first_word(text: &str) -> String {
+    text.split_whitespace().next().unwrap_or_default().trim_end_matches(';').to_lowercase()
+}
+
+#[test]
+fn a_statement_in_a_string_is_seen() {
+    for (code, seen) in [
+        ("const A: &str = \"select 1\";", 1),
+        ("const A: &str = r#\"\n  INSERT into t values (1)\"#;", 1),
+        ("fn f() { sqlx::query(\"update t set a = 1\"); g(\"delete from t\") }", 2),
+        ("const A: &str = concat!(\"with \", include_str!(\"a.sql\"));", 1),
+        ("const A: &str = concat!(\"select \", b!());", 1),
+        ("fn f() { execute(\"begin immediate;\\n update t set a = 1\") }", 1),
+        (
+            "fn f() { execute(\"begin\"); execute(\"commit\"); execute(\"rollback\"); execute(\"pragma user_version\") }",
+            0,
+        ),
+        ("fn f() { query(\"select set_config('a', $1, false)\") }", 0),
+        ("const A: &str = include_str!(\"a/select.sql\"); const B: &str = \"update\";", 0),
+        ("/// select a from b\n#[error(\"select a from b\")] struct A;", 0),
+        ("#[cfg(test)] mod tests { const A: &str = \"select 1\"; }", 0),
+    ] {
+        assert_eq!(statements(&Source::of("src/store/postgres/a.rs", code)).len(), seen, "{code}");
+    }
+}
