@@ -1,10 +1,13 @@
-//! The rival: the old way, done right. Every request takes the work order's lock in
+//! The rival: the usual way, done right. Every request takes the work order's lock in
 //! Redis, makes one transaction in PostgreSQL and unlocks.
 //!
-//! Right means: the lock has an owner and a time to live and only its owner releases
-//! it; a row lock, the unique request id and the unique barcode claim make the count
-//! right even without it; statements are prepared, connections pooled, and nothing is held
-//! but while it is needed. It writes the row that Scanfence writes, in Scanfence's tables.
+//! "Right" means:
+//!
+//! - The lock has an owner and a time to live. Only its owner releases it.
+//! - A row lock, the unique request id and the unique barcode claim make the count correct
+//!   even without the lock.
+//! - Statements are prepared and connections pooled. Nothing is held longer than needed.
+//! - It writes the row that Scanfence writes, in Scanfence's tables.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -61,7 +64,7 @@ struct Scan {
     operator: Option<String>,
 }
 
-/// Why a request is not answered 201; each with a status of its own.
+/// Why a request is not answered 201. Each reason has a status of its own.
 enum Refusal {
     KeyMissing,
     InvalidField,
@@ -73,9 +76,9 @@ enum Refusal {
     Broken(anyhow::Error),
 }
 
-/// A lock outlives no holder by more.
+/// Time to live of a lock: the longest that it stays after its holder has died.
 const LOCK_TTL_MS: u64 = 10_000;
-/// A request waits no longer for the lock.
+/// The longest time that a request waits for the lock.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// Between two tries a waiter sleeps a random time within these, so that waiters spread out.
 const RETRY_MS: std::ops::Range<u64> = 2..20;
@@ -92,7 +95,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let database = PgPoolOptions::new()
         .max_connections(args.pool)
-        // A round trip per request to learn what the first statement tells anyway.
+        // The check would cost a round trip per request; the first statement fails anyway.
         .test_before_acquire(false)
         .acquire_timeout(LONGEST_WAIT)
         .connect(&args.database_url)
@@ -123,7 +126,7 @@ async fn scan(
     let mut redis = service.redis.clone();
     take(&mut redis, &lock, &owner).await?;
     let counted = count(&service.database, &work_order, request_id, &scan).await;
-    // A release that fails leaves the lock to its time to live; the count stands.
+    // If the release fails, the lock runs out by itself. The count is done.
     let released: redis::RedisResult<i64> = RELEASE.key(&lock).arg(&owner).invoke_async(&mut redis).await;
     if let Err(error) = released {
         eprintln!("{lock}: not released: {error}");
