@@ -8,7 +8,7 @@
 //!
 //! It prints one line of JSON on stdout. The exit code is 1 if the check fails.
 //!
-//! Long: the whole generator in the order in which it runs, from arguments to the result.
+//! Long: one program, whose terminals, stretches and tallies share one state.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -155,9 +155,7 @@ async fn take(redis: &mut ConnectionManager, lock: &str, owner: &str) -> Result<
     }
 }
 
-/// One transaction. An early return drops it, which rolls it back.
-///
-/// Long: one transaction, statement by statement in the order in which it runs.
+/// One transaction; an early return drops it, which rolls it back.
 async fn count(database: &PgPool, work_order: &str, request_id: &str, scan: &Scan) -> Result<(Value, bool), Refusal> {
     let mut transaction = database.begin().await?;
     let row = sqlx::query(match scan.counter.as_str() {
