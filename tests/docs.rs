@@ -5,8 +5,6 @@
 //! ([`elsewhere`]). A block that is none of these fails, and so does a row of the table that no page
 //! has any more. What a page takes for granted from a command on is in [`fixture::SCENES`].
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-
 #[path = "docs/curl.rs"]
 mod curl;
 #[path = "docs/elsewhere.rs"]
@@ -33,7 +31,7 @@ use pages::{Page, root};
 use scanfence::config::SETTINGS;
 use scanfence::domain::alarm::Kind;
 use scanfence::telemetry::{CodeLabel, HttpLabels, Metrics, UpdateLabels};
-use stage::service::program;
+use stage::service::{Setup, program};
 use walk::{How, Walked, walk};
 
 /// The tables of all settings, and how they say that a setting has no default.
@@ -46,7 +44,7 @@ macro_rules! pages {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
             for page in pages::all().iter().filter(|page| page.name() == $name) {
-                walk(page).await;
+                walked(page).await;
             }
         })*
     };
@@ -65,7 +63,7 @@ pages! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_story_goes_as_the_readme_tells_it() {
     for page in pages::all().iter().filter(|page| page.name() == "README") {
-        let Walked { sent, replayed } = walk(page).await;
+        let Walked { sent, replayed } = walked(page).await;
         assert!(sent >= 7, "{}: the story is found: {sent} steps", page.file);
         assert!(replayed, "{}: the story has a retry that gets the same bytes", page.file);
     }
@@ -74,7 +72,7 @@ async fn the_story_goes_as_the_readme_tells_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_every_other_page_do_as_it_says() {
     for page in pages::all().iter().filter(|page| page.name() != "README" && !WALKED.contains(&page.name())) {
-        walk(page).await;
+        walked(page).await;
     }
 }
 
@@ -142,7 +140,7 @@ fn a_page_and_its_translation_have_the_same_commands_and_answers() {
     // What people are told is in their language.
     let blocks = |file: &str| {
         let blocks = Page::read(file).blocks().into_iter();
-        let blocks = blocks.filter(|block| !block.text.starts_with("[Scanfence]"));
+        let blocks = blocks.filter(|block| !block.is_message());
         blocks.map(|block| (block.language, block.text)).collect::<Vec<_>>()
     };
     for page in pages::all().iter().filter(|page| page.is_chinese()) {
@@ -188,6 +186,31 @@ fn the_page_of_alarms_has_every_alarm_and_every_kind_of_channel() {
     for page in pages::all().iter().filter(|page| page.name() == "alarms") {
         assert_eq!(first_cells(page, "`drift`"), alarms, "{}", page.file);
         assert_eq!(first_cells(page, "`dingtalk`"), channels, "{}", page.file);
+    }
+}
+
+#[tokio::test]
+async fn the_table_of_health_has_every_check_of_readyz() {
+    let data = tempfile::tempdir().unwrap();
+    let service = Setup::embedded(data.path()).start().await;
+    let ready = service.client().get("/readyz").await.json();
+    let checks: BTreeSet<&str> = ready["checks"].as_object().unwrap().keys().map(String::as_str).collect();
+    for page in pages::all().iter().filter(|page| page.name() == "operate") {
+        assert_eq!(first_cells(page, "`storage`"), checks, "{}", page.file);
+    }
+}
+
+#[test]
+fn every_code_that_the_table_of_answers_names_exists() {
+    let contract = std::fs::read_to_string(root().join("openapi.yaml")).unwrap();
+    for page in pages::all().iter().filter(|page| page.name() == "terminals") {
+        let is_answer = |row: &Vec<&str>| row.len() == 3 && row[0].starts_with(|c: char| c.is_ascii_digit());
+        let answers: Vec<_> = page.rows().into_iter().filter(is_answer).collect();
+        let codes: Vec<&str> = answers.iter().flat_map(|row| row[0].split('`').skip(1).step_by(2)).collect();
+        assert!(codes.len() >= 8, "{}: {codes:?}", page.file);
+        let unknown: Vec<_> =
+            codes.iter().filter(|code| !contract.contains(&format!("\n        - {code}\n"))).collect();
+        assert!(unknown.is_empty(), "{}: {unknown:?}", page.file);
     }
 }
 
@@ -256,6 +279,11 @@ fn the_figures_of_the_benchmark_page_are_those_of_the_run() {
     assert!(figures.len() >= 10, "the figures are found: {figures:?}");
     let missing: Vec<&String> = figures.iter().filter(|figure| !run.contains(&format!("| {figure} |"))).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Walks a page that is right.
+async fn walked(page: &Page) -> Walked {
+    walk(page).await.unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// The first cells, in backticks, of the table that has this one, without its head.

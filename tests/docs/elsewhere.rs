@@ -128,17 +128,17 @@ pub fn test(row: &Elsewhere) -> Result<(), String> {
         Tested::Script(script) => {
             readable(&["-n", script])?;
             let text = read(script);
-            let options = row.command.split(' ').filter(|word| word.starts_with("--"));
-            options.map(|option| named(&text, option)).collect()
+            let mut options = row.command.split(' ').filter(|word| word.starts_with("--"));
+            options.try_for_each(|option| named(&text, option))
         }
         Tested::Options(program) => {
             let Ok(help) = Command::new(program).arg("--help").output() else { return Ok(()) };
             let text = said(&help);
-            let options = row.command.split([' ', '=']).filter(|word| word.starts_with('-') && *word != "-u");
-            options.map(|option| named(&text, option)).collect()
+            let mut options = row.command.split([' ', '=']).filter(|word| word.starts_with('-') && *word != "-u");
+            options.try_for_each(|option| named(&text, option))
         }
         Tested::Files(files) => files.iter().find(missing).map_or(Ok(()), |file| Err(format!("there is no {file}"))),
-        Tested::Has(file, texts) => texts.iter().map(|text| named(&read(file), text)).collect(),
+        Tested::Has(file, texts) => texts.iter().try_for_each(|text| named(&read(file), text)),
     };
     tested.and(readable(&["-n", "-c", row.command]))
 }

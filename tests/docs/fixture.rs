@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use scanfence::store::sqlite::folder::DATABASE;
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
@@ -45,7 +44,7 @@ pub const SCENES: &[(&str, &str, Scene)] = &[
     ("operate", "scanfence check --work-order P202502241740363143818", Scene::MissingRow),
     ("backup", "sudo systemctl stop scanfence", Scene::Floor),
     ("alarms", "sudo SCANFENCE_ALARM_CHANNELS_FILE", Scene::Channels),
-    ("alarms", "scanfence alarms", Scene::Alarmed),
+    ("alarms", "sudo SCANFENCE_DATA", Scene::Alarmed),
 ];
 
 /// The service of a page, with its data, and programs that stand in for others.
@@ -181,7 +180,7 @@ impl Fixture {
     }
 
     async fn sql(&self, statement: &str) {
-        let options = SqliteConnectOptions::new().filename(self.data.path().join(DATABASE));
+        let options = SqliteConnectOptions::new().filename(self.data.path().join("scanfence.db"));
         let mut connection = SqliteConnection::connect_with(&options).await.expect("the service has made it");
         let changed = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await;
         assert_eq!(changed.expect("it is SQL").rows_affected(), 1, "{statement}");
@@ -218,7 +217,8 @@ impl Fixture {
         let says = command.contains("SCANFENCE_DATA=") || command.contains("/etc/scanfence.env");
         let mut settings = if says { Vec::new() } else { vec![("SCANFENCE_DATA", data.clone())] };
         let channels = self.channels.as_ref().map(|file| file.to_str().expect("temporary folders have plain names"));
-        settings.extend(channels.map(|file| ("SCANFENCE_ALARM_CHANNELS_FILE", file.to_owned())));
+        let setting = channels.map(|file| ("SCANFENCE_ALARM_CHANNELS_FILE", file.to_owned()));
+        settings.extend(setting.filter(|_| !says));
         let environment = self.home.path().join("scanfence.env");
         std::fs::write(&environment, format!("SCANFENCE_DATA={data}\n")).expect("the folder is ours");
         let command = command

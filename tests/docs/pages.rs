@@ -118,6 +118,18 @@ impl Page {
     }
 }
 
+impl Block {
+    /// Whether it is what a command prints, or a message that people get.
+    pub fn is_output(&self) -> bool {
+        ["http", "text", "json"].contains(&self.language.as_str())
+    }
+
+    /// Whether it is a message that people get.
+    pub fn is_message(&self) -> bool {
+        self.language == "text" && self.text.starts_with("[Scanfence]")
+    }
+}
+
 /// The commands of a block: lines without comments, joined where a quote is open or a backslash ends them.
 pub fn commands(block: &Block) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();

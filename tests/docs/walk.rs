@@ -52,7 +52,10 @@ pub fn plan(block: &Block) -> Vec<(String, How)> {
 
 /// A command of the program, or one that copies its data.
 fn is_run(command: &str) -> bool {
-    const COPYING: [&str; 3] = ["mkdir -p /var/", "cp -a /var/", "find /var/lib/scanfence/ "];
+    const COPYING: [&str; 3] = ["mkdir -p ", "cp -a ", "find "];
+    // Folders that are the test's own where the command is run.
+    let is_ours =
+        |word: &str| ["/var/lib/scanfence/", "/var/backups/scanfence"].iter().any(|ours| word.starts_with(ours));
     let mut rest = command;
     if let Some(inner) = rest.strip_prefix("docker compose exec ") {
         rest = inner.split_once(' ').map_or("", |(_, rest)| rest);
@@ -60,7 +63,7 @@ fn is_run(command: &str) -> bool {
     if let Some(inner) = rest.strip_prefix("sudo ") {
         rest = inner;
         if COPYING.iter().any(|begin| rest.starts_with(begin)) {
-            return true;
+            return rest.split(' ').filter(|word| word.contains('/')).all(is_ours);
         }
     }
     let is_variable = |word: &str| word.split('=').next().is_some_and(|name| name.starts_with("SCANFENCE_"));
@@ -71,36 +74,23 @@ fn is_run(command: &str) -> bool {
 }
 
 /// Does what a page says, and compares.
-pub async fn walk(page: &Page) -> Walked {
+///
+/// # Errors
+/// What is not as it says, and where.
+pub async fn walk(page: &Page) -> Result<Walked, String> {
     let blocks = page.blocks();
-    let mut walker = Walker {
-        fixture: Fixture::new().await,
-        ids: Ids::default(),
-        set: Vec::new(),
-        sent: Vec::new(),
-        replayed: false,
-    };
-    let mut told_by_command = false;
+    let fixture = Fixture::new().await;
+    let mut walker = Walker { fixture, ids: Ids::default(), set: Vec::new(), sent: Vec::new(), replayed: false };
     for (at, block) in blocks.iter().enumerate() {
-        let told = blocks.get(at + 1).filter(|next| ["http", "text", "json"].contains(&next.language.as_str()));
-        let place = format!("{}:{}", page.file, block.line);
-        match block.language.as_str() {
-            "sh" => walker.block(page, &blocks[..at], block, told).await.unwrap_or_else(|why| panic!("{place}: {why}")),
-            "toml" => walker.fixture.takes_settings(block).await.unwrap_or_else(|why| panic!("{place}: {why}")),
-            "ini" => is_in_the_unit(block).unwrap_or_else(|why| panic!("{place}: {why}")),
-            "http" | "text" | "json" => {
-                assert!(told_by_command || block.text.starts_with("[Scanfence]"), "{place}: what prints this?");
-            }
-            other => panic!("{place}: what is to be done with a block of {other:?}?"),
-        }
-        told_by_command = block.language == "sh";
+        let done = walker.block(page, &blocks, at).await;
+        done.map_err(|why| format!("{}:{}: {why}", page.file, block.line))?;
     }
-    for message in blocks.iter().filter(|block| block.text.starts_with("[Scanfence]")) {
-        let sent = walker.fixture.last_message().expect("people were told something");
+    for message in blocks.iter().filter(|block| block.is_message()) {
+        let sent = walker.fixture.last_message().ok_or("people were told nothing")?;
         let same = compare(message.text.trim(), &sent, &mut walker.ids);
-        same.unwrap_or_else(|why| panic!("{}:{}: {why}", page.file, message.line));
+        same.map_err(|why| format!("{}:{}: {why}", page.file, message.line))?;
     }
-    Walked { sent: walker.sent.len(), replayed: walker.replayed }
+    Ok(Walked { sent: walker.sent.len(), replayed: walker.replayed })
 }
 
 struct Walker {
@@ -113,7 +103,32 @@ struct Walker {
 }
 
 impl Walker {
-    async fn block(&mut self, page: &Page, shown: &[Block], block: &Block, told: Option<&Block>) -> Result<(), String> {
+    /// One block of the page.
+    async fn block(&mut self, page: &Page, blocks: &[Block], at: usize) -> Result<(), String> {
+        let block = &blocks[at];
+        match block.language.as_str() {
+            "sh" => {
+                let told = blocks.get(at + 1).filter(|next| next.is_output());
+                self.commands(page, &blocks[..at], block, told).await
+            }
+            "toml" => self.fixture.takes_settings(block).await,
+            "ini" => is_in_the_unit(block),
+            _ if block.is_message() => Ok(()),
+            _ if block.is_output() => {
+                let told = at.checked_sub(1).is_some_and(|before| blocks[before].language == "sh");
+                if told { Ok(()) } else { Err("what prints this?".to_owned()) }
+            }
+            other => Err(format!("what is to be done with a block of {other:?}?")),
+        }
+    }
+
+    async fn commands(
+        &mut self,
+        page: &Page,
+        shown: &[Block],
+        block: &Block,
+        told: Option<&Block>,
+    ) -> Result<(), String> {
         let plan = plan(block);
         for (at, (command, how)) in plan.iter().enumerate() {
             let scene = SCENES.iter().position(|(name, begin, _)| *name == page.name() && command.starts_with(begin));
@@ -202,8 +217,8 @@ impl Walker {
 
 /// The exit code that goes with an output (docs/operate.md has the table).
 fn code_told(told: &str) -> i32 {
-    let drift = told.starts_with("drift:") || told.contains("a person has to decide");
-    if drift { 3 } else { 0 }
+    let needs_a_person = told.starts_with("drift:") || told.starts_with("scanfence: ");
+    if needs_a_person { 3 } else { 0 }
 }
 
 fn said(output: &Output) -> String {
@@ -284,6 +299,28 @@ fn an_answer_that_is_told_wrongly_is_seen() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_tells_something_wrong_is_seen() {
+    let curl = "```sh\ncurl -i http://127.0.0.1:8080/livez\n```\n";
+    let check = "```sh\nscanfence check --full\n```\n";
+    for (text, good) in [
+        (format!("{curl}\n```http\nHTTP/1.1 200 OK\n\nok\n```\n"), true),
+        (format!("{curl}\n```http\nHTTP/1.1 200 OK\n\nno\n```\n"), false),
+        (format!("{check}\n```text\ngood: range full, 0 work orders, 0 rows, 0 findings, 1 ms …\n```\n"), true),
+        (format!("{check}\n```text\ngood: range full, 1 work orders, …\n```\n"), false),
+        (format!("{check}\n```text\ndrift: …\n```\n"), false),
+        ("```sh\nscanfence repair --finding none\n```\n".to_owned(), false),
+        ("```sh\nrm -rf target\n```\n".to_owned(), false),
+        ("```toml\nlistne = \"127.0.0.1:8080\"\n```\n".to_owned(), false),
+        ("```ini\nLoadCredential=none\n```\n".to_owned(), false),
+        ("```text\nnobody prints this\n```\n".to_owned(), false),
+    ] {
+        let page = Page { file: "docs/none.md".to_owned(), text };
+        let walked = walk(&page).await;
+        assert_eq!(walked.is_ok(), good, "{walked:?}");
+    }
+}
+
 #[test]
 fn a_command_that_nobody_runs_is_seen() {
     let plan_of = |text: &str| {
@@ -297,6 +334,8 @@ fn a_command_that_nobody_runs_is_seen() {
         ("sudo bash -c 'set -a; . /etc/scanfence.env; scanfence check'\n", vec![How::Run]),
         ("docker compose exec replica-1 scanfence check\n", vec![How::Run]),
         ("sudo cp -a /var/lib/scanfence/. /var/backups/scanfence/\n", vec![How::Run]),
+        ("sudo cp -a /etc/. /var/backups/scanfence/\n", vec![How::Unknown]),
+        ("sudo find / -delete\n", vec![How::Unknown]),
         ("export A=b\nSCANFENCE_ACCESS=open target/release/scanfence serve\n", vec![How::Serve; 2]),
         ("./test\nrm -rf target\n", vec![How::Elsewhere, How::Unknown]),
         ("sudo scanfenced check\n", vec![How::Unknown]),
