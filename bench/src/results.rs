@@ -15,8 +15,8 @@ pub struct Cell {
     pub load: String,
     /// Connections, each with one request under way at most.
     pub connections: usize,
-    /// At full load. A request is due when its connection is free, so the latency does not
-    /// contain the time before that.
+    /// As fast as it goes. A request is due when its connection is free, so its latency does not include
+    /// a wait for a connection.
     pub closed: Phase,
     /// At a fixed rate below that. Latency counts from the time when a request was due.
     pub open: Option<Phase>,
@@ -88,7 +88,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Each acknowledged scan is counted once, and nothing else except the unsettled ones.
+    /// Each acknowledged scan is counted once, and nothing else is counted except unsettled requests.
     pub fn passed(&self) -> bool {
         (self.acknowledged..=self.acknowledged + self.unsettled).contains(&self.quantity)
     }

@@ -1,5 +1,5 @@
-//! When requests are due: at random moments of a fixed mean rate (as pgbench's `--rate`),
-//! whether or not a connection is free. The time that a request waits here is in its latency.
+//! When requests are due: at random moments of a fixed mean rate (as pgbench's `--rate`), also if no
+//! connection is free to send them. The wait is part of the latency.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ pub struct Schedule {
     ready: Semaphore,
 }
 
-/// The shortest sleep of the pacing thread. Shorter ones would cost the contender CPU.
+/// The pacing thread wakes no more often: more wake-ups would take CPU from the contender.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(100);
 
 impl Schedule {

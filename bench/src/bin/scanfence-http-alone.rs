@@ -1,5 +1,5 @@
-//! HTTP and JSON without storage: the most that the generator and the web framework can do
-//! on this machine. It counts in memory, so that the generator's check passes.
+//! HTTP and JSON without a database: the most that the generator and the web framework can do on this
+//! machine. It counts in memory, so that the generator's check passes.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,12 +1,9 @@
 //! The load generator: terminals that scan over keep-alive HTTP/1.1 connections.
 //!
-//! 1. A stretch at full load.
-//! 2. With `--then-share`, a stretch at that share of the rate found. Latency counts from
-//!    the moment when each request was due.
-//! 3. Each request without a 201 is sent again under its request id until it has one.
-//! 4. The quantities are compared with the acknowledged scans.
-//!
-//! It prints one line of JSON on stdout. The exit code is 1 if the check fails.
+//! First they scan as fast as they can. With `--then-share` they then scan at that share of the rate found, and
+//! latency counts from the moment when each request was due. At the end every request without a 201 is
+//! retried under its request id until it gets one. Then the quantities are compared with the
+//! acknowledged scans. Prints one line of JSON to stdout. The exit code is 1 if the check fails.
 //!
 //! Long: one program, whose terminals, stretches and tallies share one state.
 
@@ -124,7 +121,7 @@ struct Seen {
 const MOST_RECENT: usize = 64;
 /// Wait of a terminal after an answer other than 201, so that a service that refuses is not overloaded.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(10);
-/// Requests that are still due this long after a stretch's end are given up, and reported as unsent.
+/// Requests that are still due this long after a stretch's end are given up and reported as unsent.
 const LONGEST_BACKLOG: Duration = Duration::from_secs(10);
 /// How long answers may take that are under way at a stretch's end.
 const LONGEST_ANSWER: Duration = Duration::from_secs(60);

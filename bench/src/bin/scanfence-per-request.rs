@@ -1,13 +1,13 @@
-//! The rival: the usual way, done right. Every request takes the work order's lock in
-//! Redis, makes one transaction in PostgreSQL and unlocks.
+//! The usual way, done right, to compare with. Every request takes the work order's lock in Redis, makes one
+//! transaction in PostgreSQL and unlocks.
 //!
 //! "Right" means:
 //!
-//! - The lock has an owner and a time to live. Only its owner releases it.
-//! - A row lock, the unique request id and the unique barcode claim make the count correct
-//!   even without the lock.
+//! - The lock has an owner and a time to live, and only its owner releases it.
+//! - A row lock, the unique request id and the unique barcode claim keep the count right without the lock.
 //! - Statements are prepared and connections pooled. Nothing is held longer than needed.
-//! - It writes the row that Scanfence writes, in Scanfence's tables.
+//!
+//! It writes the same row as Scanfence, in Scanfence's tables.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -76,7 +76,7 @@ enum Refusal {
     Broken(anyhow::Error),
 }
 
-/// Time to live of a lock: the longest that it stays after its holder has died.
+/// A lock lasts at most this long after its holder has died.
 const LOCK_TTL_MS: u64 = 10_000;
 /// The longest time that a request waits for the lock.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -126,7 +126,7 @@ async fn scan(
     let mut redis = service.redis.clone();
     take(&mut redis, &lock, &owner).await?;
     let counted = count(&service.database, &work_order, request_id, &scan).await;
-    // If the release fails, the lock runs out by itself. The count is done.
+    // If the release fails, the lock ends after its time to live. The count is written.
     let released: redis::RedisResult<i64> = RELEASE.key(&lock).arg(&owner).invoke_async(&mut redis).await;
     if let Err(error) = released {
         eprintln!("{lock}: not released: {error}");
@@ -155,6 +155,7 @@ async fn take(redis: &mut ConnectionManager, lock: &str, owner: &str) -> Result<
     }
 }
 
+// Long: one transaction, statement by statement.
 /// One transaction; an early return drops it, which rolls it back.
 async fn count(database: &PgPool, work_order: &str, request_id: &str, scan: &Scan) -> Result<(Value, bool), Refusal> {
     let mut transaction = database.begin().await?;
