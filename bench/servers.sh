@@ -1,5 +1,5 @@
-# PostgreSQL and Redis for one run: private, on free loopback ports, in $folder. Sourced
-# by bench/run, which sets $folder, calls stop_servers on every exit, and has die.
+# PostgreSQL and Redis for one run: private, on free loopback ports, in $folder. bench/run and
+# bench/check source this file. They set $folder, call stop_servers on every exit, and define die.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 postgres_data='' redis_pid=''
@@ -26,7 +26,7 @@ start_postgres() {
     --auth scram-sha-256 --encoding UTF8 --locale C.UTF-8 >"$folder/initdb.log" 2>&1 || die_with "$folder/initdb.log" "initdb failed"
   for _ in 1 2 3 4 5; do
     port=$(free_port)
-    # As it comes, durable, but for the connections: 256 clients and a few more.
+    # Its defaults, which are durable, but more connections: 256 clients and a few more.
     if as_server_user "$(command -v pg_ctl)" start --pgdata "$data/data" --wait --timeout 60 --silent --log "$data/log" \
       --options "-h 127.0.0.1 -p $port -c unix_socket_directories= -c max_connections=400" >/dev/null; then
       postgres_data=$data/data
@@ -75,7 +75,7 @@ redis() {
   redis-cli --no-auth-warning -u "$redis_url" "$@"
 }
 
-# Ends a process: politely, and after thirty seconds for sure.
+# Ends a process with TERM, and after thirty seconds with KILL.
 end_process() {
   [[ -n $1 ]] || return 0
   kill -TERM "$1" 2>/dev/null || return 0

@@ -34,10 +34,8 @@ use scanfence::telemetry::{CodeLabel, HttpLabels, Metrics, UpdateLabels};
 use stage::service::{Setup, program};
 use walk::{How, Walked, walk};
 
-/// Pages whose blocks are not yet those of the English page.
-const STILL_TO_TRANSLATE: &[&str] = &["README.zh-CN.md"];
 /// The tables of all settings, and how they say that a setting has no default.
-const SETTINGS_TABLES: &[(&str, &str)] = &[("docs/settings.md", "none"), ("README.zh-CN.md", "无")];
+const SETTINGS_TABLES: &[(&str, &str)] = &[("docs/settings.md", "none")];
 
 /// One test for each page, and its translations.
 macro_rules! pages {
@@ -147,10 +145,7 @@ fn a_page_and_its_translation_have_the_same_commands_and_answers() {
     };
     for page in pages::all().iter().filter(|page| page.is_chinese()) {
         let english = page.file.replace(".zh-CN.md", ".md");
-        let equal = blocks(&english) == blocks(&page.file);
-        let listed = STILL_TO_TRANSLATE.contains(&page.file.as_str());
-        assert!(equal || listed, "{} has not the blocks of {english}", page.file);
-        assert!(!(equal && listed), "{} is translated: take it off the list", page.file);
+        assert_eq!(blocks(&english), blocks(&page.file), "{} has not the blocks of {english}", page.file);
     }
 }
 
@@ -177,12 +172,9 @@ fn the_readme_points_to_every_page_and_every_page_back() {
     for page in pages::all().iter().filter(|page| page.file.starts_with("docs/") && !page.is_chinese()) {
         assert!(readme.contains(&page.file), "README.md does not point to {}", page.file);
         let back = page.links().iter().any(|link| link.starts_with("../README.md"));
-        assert!(back || NO_WAY_BACK.contains(&page.file.as_str()), "{} does not point to the README", page.file);
+        assert!(back, "{} does not point to the README", page.file);
     }
 }
-
-/// Pages that do not point to the README yet.
-const NO_WAY_BACK: &[&str] = &["docs/FAULTS.md"];
 
 #[test]
 fn the_page_of_alarms_has_every_alarm_and_every_kind_of_channel() {

@@ -1,6 +1,6 @@
--- The bare transaction, statement by statement as an application sends it, but with
--- no application, no HTTP and no lock: the row that Scanfence writes, in Scanfence's tables.
--- Request ids ascend, as UUIDv7 does.
+-- The bare transaction, statement by statement as an application sends it. There is no
+-- application, no HTTP and no lock. It writes the row that Scanfence writes, in Scanfence's
+-- tables. Request ids ascend, as UUIDv7 does.
 \set number random(1, :work_orders)
 \set unique random(1, 1000000000000000)
 \set stamp random(1, 1000000000000000)

@@ -1,4 +1,4 @@
--- Only the columns that counting once can't do without, and the work orders of lean.sql.
+-- Only the columns that counting once needs, and the work orders of lean.sql.
 -- Storage as in Scanfence's own migrations: half-empty pages keep each update on its page.
 create table work_orders (
     work_order          text collate "C" primary key,

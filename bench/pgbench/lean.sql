@@ -1,5 +1,5 @@
--- one-statement.sql with only the columns that counting once can't do without: what a program could
--- reach that gives up the rest (lean-tables.sql).
+-- one-statement.sql with only the columns that counting once needs (lean-tables.sql). A program
+-- without the other columns could reach this.
 \set number random(1, :work_orders)
 \set unique random(1, 1000000000000000)
 with counted as (

@@ -1,12 +1,12 @@
 //! A keep-alive HTTP/1.1 connection. The generator shares the machine with what it
-//! measures, so this does no more than a terminal must: write, read, look at the status.
+//! measures, so this does only what a terminal must do: write, read, look at the status.
 
 use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A connection to one address, opened when first used and again after it broke.
+/// A connection to one address. It is opened when first used, and again after it broke.
 #[derive(Debug)]
 pub struct Connection {
     address: String,
@@ -39,7 +39,7 @@ struct Head {
 const MOST_HEADERS: usize = 32;
 /// Room for one usual answer, so that one read takes it whole.
 const USUAL_ANSWER: usize = 4096;
-/// No answer here is near this; one that is, is broken.
+/// No answer here is near this size. A larger one is an error.
 const LONGEST_ANSWER: usize = 1 << 20;
 
 impl Connection {
@@ -59,7 +59,7 @@ impl Connection {
     /// The connection could not be opened or broke, or the answer is not HTTP/1.1 with
     /// a content length. The next request opens a new one.
     pub async fn send(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
-        // Taken out, so that a failure half-way leaves none behind.
+        // Taken out, so that a failure half-way leaves no connection behind.
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => {

@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 use crate::results::Usage;
 
-/// A process to watch, given as `name=pid`; its children count as it.
+/// A process to watch, given as `name=pid`. Its children are part of it.
 #[derive(Clone, Debug)]
 pub struct Watched {
-    /// What it is called in the results.
+    /// Its name in the results.
     pub name: String,
     /// The root of its tree.
     pub pid: u32,
 }
 
-/// How often memory is looked at: seldom enough to cost nothing beside the load.
+/// How often memory is sampled. This costs nothing beside the load.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The kernel's unit of CPU time in `/proc`: 100 a second on every Linux that is in use.
+/// The kernel's unit of CPU time in `/proc`: 100 a second on every Linux in use.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Watches from `from` to `to` on a thread of its own, which ends by itself at `to`.
+/// Watches from `from` to `to` on a thread of its own. The thread ends at `to`.
 pub fn watch(watched: Vec<Watched>, from: Instant, to: Instant) -> JoinHandle<Vec<Usage>> {
     thread::spawn(move || {
         thread::sleep(from.saturating_duration_since(Instant::now()));
@@ -78,7 +78,7 @@ impl Snapshot {
         let mut snapshot = Self { ticks: HashMap::new(), children: HashMap::new() };
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
-            // A process that has ended meanwhile is in its parent's count.
+            // A process that has ended meanwhile is in its parent's CPU time.
             let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
             if let Some((parent, ticks)) = stat.ok().as_deref().and_then(parent_and_ticks) {
                 snapshot.ticks.insert(pid, ticks);
@@ -102,7 +102,7 @@ impl Snapshot {
         self.tree(root).iter().filter_map(|pid| self.ticks.get(pid)).sum()
     }
 
-    /// Shared memory is counted once: it is the same buffers in every process of a database.
+    /// Shared memory is counted once: every process of a database has the same buffers.
     fn memory(&self, root: u32) -> u64 {
         let (mut private, mut shared) = (0, 0);
         for pid in self.tree(root) {
@@ -114,7 +114,7 @@ impl Snapshot {
     }
 }
 
-/// The parent, and the CPU time with that of children already ended and waited for.
+/// The parent, and the CPU time, including children that have ended and were waited for.
 fn parent_and_ticks(stat: &str) -> Option<(u32, u64)> {
     // The second field is the program's name in parentheses and may hold anything.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();

@@ -18,16 +18,16 @@ pub struct Cell {
     /// As fast as it goes. A request is due when its connection is free, so its latency does not include
     /// a wait for a connection.
     pub closed: Phase,
-    /// At a fixed rate below that: latency from the time a request was due.
+    /// At a fixed rate below that. Latency counts from the time when a request was due.
     pub open: Option<Phase>,
-    /// Whether the quantities are what was acknowledged.
+    /// Whether the quantities equal the acknowledged scans.
     pub check: Check,
 }
 
 /// One stretch of measuring, warm-up left out.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Phase {
-    /// The fixed rate, where there was one.
+    /// The fixed rate, if there was one.
     pub rate: Option<f64>,
     /// Length of the stretch.
     pub seconds: f64,
@@ -37,11 +37,11 @@ pub struct Phase {
     pub per_second: f64,
     /// Latency of those.
     pub latency: Latency,
-    /// Latency by replica, where there are several.
+    /// Latency by replica, if there are several.
     pub replicas: Vec<Latency>,
     /// Every other answer, by status or name.
     pub others: BTreeMap<String, u64>,
-    /// Requests that were due and never sent; their wait is in the latency.
+    /// Requests that were due and never sent. Their wait is in the latency.
     pub unsent: u64,
     /// CPU and memory by process.
     pub processes: Vec<Usage>,
@@ -61,7 +61,7 @@ pub struct Latency {
 /// What a process and its children used.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Usage {
-    /// The name given to it; [`GENERATOR`] is not the contender's cost.
+    /// Its name. The cost of [`GENERATOR`] is not the contender's.
     pub name: String,
     /// User and system time within the stretch.
     pub cpu_seconds: f64,
@@ -72,18 +72,18 @@ pub struct Usage {
 /// The usage that belongs to the load generator.
 pub const GENERATOR: &str = "generator";
 
-/// The reckoning at the end.
+/// The comparison at the end.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Check {
     /// Distinct request ids answered 201, warm-up and settling included.
     pub acknowledged: u64,
-    /// What the work orders have gained.
+    /// By how much the quantities rose.
     pub quantity: u64,
     /// 201s for repeated request ids.
     pub replayed: u64,
     /// Requests without a 201 that got it when repeated at the end.
     pub settled: u64,
-    /// Requests that never got one, and may or may not have counted.
+    /// Requests that never got a 201. They may have counted.
     pub unsettled: u64,
 }
 

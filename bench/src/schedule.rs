@@ -20,12 +20,12 @@ pub struct Schedule {
 const SHORTEST_SLEEP: Duration = Duration::from_micros(100);
 
 impl Schedule {
-    /// A schedule of `rate` a second from `from` to `to`, kept by a thread of its own. When
-    /// it is over, each of `takers` gets a last `None`.
+    /// A schedule of `rate` a second from `from` to `to`, with a thread of its own. At its
+    /// end, each of `takers` gets a last `None`.
     pub fn start(rate: f64, from: Instant, to: Instant, takers: usize) -> Arc<Self> {
         let schedule = Arc::new(Self { due: Mutex::new(VecDeque::new()), ready: Semaphore::new(0) });
         let pacing = Arc::clone(&schedule);
-        // Not joined: it ends at `to`, and the takers wait for its last word.
+        // Not joined: it ends at `to`, and the takers wait for their last `None`.
         thread::spawn(move || {
             let mut rng = rand::rngs::SmallRng::seed_from_u64(rate.to_bits());
             let mut next = from;
@@ -49,7 +49,7 @@ impl Schedule {
         schedule
     }
 
-    /// When the next request is due, once it is; `None` when there are no more.
+    /// Waits until the next request is due, and returns that moment. `None` at the end.
     pub async fn next(&self) -> Option<Instant> {
         self.ready.acquire().await.ok()?.forget();
         self.due.lock().unwrap_or_else(PoisonError::into_inner).pop_front()

@@ -1,4 +1,4 @@
-//! What the demo says, in English and in Chinese.
+//! The texts of the demo, in English and in Chinese.
 
 use super::audit::Verdict;
 use super::tally::Numbers;
@@ -13,7 +13,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// The language of a locale's name, such as `zh_CN.UTF-8`; English where it is neither.
+    /// The language of a locale's name, such as `zh_CN.UTF-8`. If it is neither, English.
     #[must_use]
     pub fn of_locale(locale: &str) -> Self {
         match locale.get(..2) {
@@ -30,7 +30,7 @@ impl Language {
     }
 }
 
-/// Everything that is said.
+/// Every text of the demo.
 pub(super) struct Words {
     pub title: fn(terminals: u64) -> String,
     pub ends_early: &'static str,
@@ -91,7 +91,7 @@ static ENGLISH: Words = Words {
     requests_once: |verdict| format!("each of the {} requests is in it once", grouped(verdict.rows)),
     parts_once: |verdict| format!("each of the {} parts made is counted once", grouped(verdict.made)),
     holds: "Every part was counted exactly once.",
-    fails: "The count does NOT hold.",
+    fails: "The count is WRONG.",
 };
 
 static CHINESE: Words = Words {
@@ -105,12 +105,12 @@ static CHINESE: Words = Words {
     right: "正确",
     wrong: "错误",
     on_their_way: |parts| format!("{parts} 件在途"),
-    naive: "简单累加的计数",
+    naive: "简单累加",
     too_many: |parts| format!("多计 {}", grouped(parts)),
     network: "请求",
     misfortunes: |numbers| {
         format!(
-            "发出 {} · 丢失 {} · 应答丢失 {} · 重复送达 {} · 迟到 {}",
+            "发出 {} · 丢失 {} · 响应丢失 {} · 重复到达 {} · 延迟到达 {}",
             grouped(numbers.sent),
             grouped(numbers.requests_lost),
             grouped(numbers.answers_lost),
@@ -118,20 +118,20 @@ static CHINESE: Words = Words {
             grouped(numbers.late),
         )
     },
-    stopped: "拦下",
+    stopped: "已拦截",
     repeats: |numbers| {
-        format!("重复请求 {} · 同件再次扫码 {}", grouped(numbers.repeats), grouped(numbers.scanned_twice))
+        format!("重复请求 {} · 重复扫同一件 {}", grouped(numbers.repeats), grouped(numbers.scanned_twice))
     },
-    audit: "审计（仅凭变更记录）：",
+    audit: "核对（只根据变更记录）：",
     sums_up: |verdict| format!("数量 {} 等于变更记录之和", signed(verdict.quantity)),
-    no_gap: |verdict| format!("{} 条计数记录连续无缺，每条的前值等于上一条的后值", grouped(verdict.counted)),
+    no_gap: |verdict| format!("{} 条计入记录没有缺号，每条都从上一条的结果开始", grouped(verdict.counted)),
     requests_once: |verdict| format!("{} 个请求，每个只有一条记录", grouped(verdict.rows)),
     parts_once: |verdict| format!("生产的 {} 件，每件只计一次", grouped(verdict.made)),
     holds: "每一件都恰好计数一次。",
-    fails: "计数不成立！",
+    fails: "计数有误！",
 };
 
-/// A number with its thousands apart.
+/// A number with a space between its thousands.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use scanfence::alarms::dispatch::Stepped;
 use scanfence::alarms::watch::Step;
 use scanfence::domain::alarm::{Alarm, Cause, Changes, Kind, Phase, Sighting};
-use scanfence::domain::outbox::{ChannelState, MOST_WAITING, Message};
+use scanfence::domain::outbox::{ChannelState, Message};
 use scanfence::store::StoreError;
 use scanfence::store::alarms::{
     AlarmStore, ChannelQueue, ChannelUpdate, CleanUpLimits, ConditionQuery, Conditions, Dropped, NewMessage, Record,

@@ -51,6 +51,7 @@ const LONG: &str = "it runs for minutes";
 pub const ELSEWHERE: &[Elsewhere] = &[
     row("cargo run --release -- serve", CARGO, Tested::Program(&["serve", "--help"])),
     row("cargo run --release -- demo", CARGO, Tested::Demo),
+    row("scanfence demo --seconds 10 --seed 7", "its numbers depend on the machine", Tested::Demo),
     row("cargo build --release", CARGO, Tested::Has("Cargo.toml", &["default-run = \"scanfence\""])),
     row("./test", LONG, Tested::Script("test")),
     row("./test no_fault", LONG, Tested::Script("test")),

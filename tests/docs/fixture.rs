@@ -38,8 +38,6 @@ pub enum Scene {
 
 /// Which scene is set before the first of a page's commands that begins so.
 pub const SCENES: &[(&str, &str, Scene)] = &[
-    ("README", "scanfence check --full", Scene::WrongQuantity),
-    ("README", "scanfence alarms test", Scene::Channels),
     ("operate", "sudo journalctl -u scanfence -o cat -n 1", Scene::Refused),
     ("operate", "scanfence check --work-order P202502241740363143817", Scene::Floor),
     ("operate", "scanfence check --full", Scene::WrongQuantity),

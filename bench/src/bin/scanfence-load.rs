@@ -33,10 +33,10 @@ struct Args {
     /// Base URL, e.g. http://127.0.0.1:8080; several are replicas, chosen at random per request
     #[arg(long = "url", required = true)]
     urls: Vec<String>,
-    /// What the contender is called in the result
+    /// Name of the contender in the result
     #[arg(long, default_value = "scanfence")]
     name: String,
-    /// What the load is called in the result
+    /// Name of the load in the result
     #[arg(long, default_value = "spread")]
     load: String,
     /// Connections, each with one request under way at most
@@ -48,7 +48,7 @@ struct Args {
     /// Seconds before each stretch that are not measured
     #[arg(long, default_value_t = 2.0)]
     warm_up: f64,
-    /// Fixed rate per second, instead of as fast as it goes
+    /// Fixed rate per second, instead of full load
     #[arg(long, conflicts_with = "then_share")]
     rate: Option<f64>,
     /// After the first stretch, a second at this share of the rate found
@@ -63,21 +63,21 @@ struct Args {
     /// Share of the requests that repeat an earlier one of the connection, same id, same body
     #[arg(long, default_value_t = 0.0)]
     repeats: f64,
-    /// A process to account for, as name=pid; its children count as it
+    /// A process to measure, as name=pid, with its children
     #[arg(long = "process")]
     processes: Vec<Watched>,
 }
 
-/// One scan; enough to send it again byte by byte.
+/// One scan, with all that is needed to send it again byte by byte.
 #[derive(Clone, Copy, Debug)]
 struct Scan {
     request_id: Uuid,
     work_order: usize,
-    /// Number of its barcode, where barcodes are in use.
+    /// Number of its barcode, if barcodes are in use.
     barcode: u64,
 }
 
-/// What is common to all connections; one thread drives them all.
+/// What all connections share. One thread drives them all.
 struct Run {
     args: Args,
     work_orders: Vec<String>,
@@ -85,7 +85,7 @@ struct Run {
     tally: RefCell<Tally>,
 }
 
-/// What became of every request, warm-up included.
+/// The outcome of every request, warm-up included.
 #[derive(Default)]
 struct Tally {
     acknowledged: u64,
@@ -109,7 +109,7 @@ struct Stretch {
     seen: RefCell<Seen>,
 }
 
-/// What a stretch has seen so far.
+/// The results of a stretch so far.
 struct Seen {
     latency: Histogram<u64>,
     replicas: Vec<Histogram<u64>>,
@@ -119,24 +119,24 @@ struct Seen {
 
 /// Earlier scans that a terminal remembers for repeating.
 const MOST_RECENT: usize = 64;
-/// Wait of a terminal after an answer other than 201, so that a refusing service isn't hammered.
+/// Wait of a terminal after an answer other than 201, so that a service that refuses is not overloaded.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(10);
 /// Requests that are still due this long after a stretch's end are given up and reported as unsent.
 const LONGEST_BACKLOG: Duration = Duration::from_secs(10);
-/// Answers under way at a stretch's end have this long to come.
+/// How long answers may take that are under way at a stretch's end.
 const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 /// Requests without a 201 are repeated for this long.
 const LONGEST_SETTLING: Duration = Duration::from_secs(20);
 /// Connections used for making and reading work orders.
 const SETUP_CONNECTIONS: usize = 16;
-/// Making, or reading, all work orders takes no longer.
+/// The longest time for making, or reading, all work orders.
 const LONGEST_SETUP: Duration = Duration::from_secs(120);
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     ensure!(args.connections > 0 && args.work_orders > 0, "at least one connection and one work order");
     ensure!((0.0..=1.0).contains(&args.repeats), "--repeats is a share");
-    // One thread: cheaper than two that share, and the contender needs the other core.
+    // One thread: it is cheaper than two, and the contender needs the other core.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cell = LocalSet::new().block_on(&runtime, measure(args))?;
     println!("{}", serde_json::to_string(&cell)?);
@@ -152,7 +152,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 async fn measure(args: Args) -> anyhow::Result<results::Cell> {
     let addresses = args.urls.iter().map(|url| address(url)).collect::<anyhow::Result<Vec<_>>>()?;
-    // Unlike any name of an earlier run on the same database.
+    // A name that no earlier run on the same database has used.
     let prefix = request_id(&mut rand::make_rng::<SmallRng>()).simple().to_string();
     let work_orders = (0..args.work_orders).map(|number| format!("{prefix}-{number}")).collect();
     let mut terminals: Vec<Terminal> = (0..args.connections).map(|_| Terminal::new(&addresses)).collect();
@@ -232,7 +232,7 @@ impl Run {
         })
     }
 
-    /// Repeats what got no 201 until it does; returns how many did.
+    /// Sends requests without a 201 again until they have one. Returns how many got it.
     async fn settle(&self, terminal: &mut Terminal) -> u64 {
         let end = Instant::now() + LONGEST_SETTLING;
         let mut waiting = std::mem::take(&mut self.tally.borrow_mut().undecided);
@@ -380,14 +380,14 @@ impl Terminal {
         if stretch.holds(at) {
             *stretch.seen.borrow_mut().others.entry(kind).or_default() += 1;
         }
-        // What is repeated was acknowledged before, and is in the count already.
+        // A repeated scan was acknowledged before, and is already in the count.
         if !repeated {
             run.tally.borrow_mut().undecided.push(scan);
         }
         tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
     }
 
-    /// A new scan, or an earlier one again.
+    /// A new scan, or an earlier one.
     fn choose(&mut self, run: &Run) -> (Scan, bool) {
         let repeat = run.args.repeats > 0.0 && !self.recent.is_empty() && self.rng.random_bool(run.args.repeats);
         if repeat {
@@ -431,7 +431,7 @@ impl Run {
 }
 
 impl Stretch {
-    /// When the next request is due: at once, or as scheduled; `None` when the stretch is over.
+    /// When the next request is due: at once, or as scheduled. `None` when the stretch is over.
     async fn next(&self) -> Option<Instant> {
         match &self.schedule {
             Some(schedule) => schedule.next().await,
@@ -444,8 +444,8 @@ impl Stretch {
         (self.from..self.to).contains(&moment)
     }
 
-    /// A rate that is fixed counts what was due in the measured part, however late the
-    /// answer; without one it counts what was answered in it.
+    /// With a fixed rate, what was due in the measured part counts, however late its answer
+    /// is. Without one, what was answered in the measured part counts.
     fn answered(&self, replica: usize, due: Instant, done: Instant) {
         if self.holds(if self.schedule.is_some() { due } else { done }) {
             let mut seen = self.seen.borrow_mut();

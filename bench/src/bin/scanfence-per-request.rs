@@ -64,7 +64,7 @@ struct Scan {
     operator: Option<String>,
 }
 
-/// Why a request is not answered 201; each with a status of its own.
+/// Why a request is not answered 201. Each reason has a status of its own.
 enum Refusal {
     KeyMissing,
     InvalidField,
@@ -78,7 +78,7 @@ enum Refusal {
 
 /// A lock lasts at most this long after its holder has died.
 const LOCK_TTL_MS: u64 = 10_000;
-/// A request waits no longer for the lock.
+/// The longest time that a request waits for the lock.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// Between two tries a waiter sleeps a random time within these, so that waiters spread out.
 const RETRY_MS: std::ops::Range<u64> = 2..20;
@@ -95,7 +95,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let database = PgPoolOptions::new()
         .max_connections(args.pool)
-        // A round trip per request to learn what the first statement tells anyway.
+        // The check would cost a round trip per request; the first statement fails anyway.
         .test_before_acquire(false)
         .acquire_timeout(LONGEST_WAIT)
         .connect(&args.database_url)

@@ -1,5 +1,5 @@
-//! Runs pgbench as one cell: the same stretches, percentiles and accounts as the load
-//! generator's, from pgbench's own log of every transaction.
+//! Runs pgbench as one cell, with the same stretches, percentiles and checks as the load
+//! generator. The figures come from pgbench's own log of every transaction.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,7 +23,7 @@ struct Args {
     /// The pgbench program
     #[arg(long, default_value = "pgbench")]
     pgbench: PathBuf,
-    /// The script; it knows the variable work_orders
+    /// The script, which has the variable work_orders
     #[arg(long)]
     script: PathBuf,
     /// A database with the script's tables and work orders
@@ -32,10 +32,10 @@ struct Args {
     /// An empty folder for pgbench's logs
     #[arg(long)]
     logs: PathBuf,
-    /// What the contender is called in the result
+    /// Name of the contender in the result
     #[arg(long)]
     name: String,
-    /// What the load is called in the result
+    /// Name of the load in the result
     #[arg(long)]
     load: String,
     /// pgbench's clients
@@ -53,20 +53,20 @@ struct Args {
     /// The work orders W1, W2, … to count for
     #[arg(long)]
     work_orders: i32,
-    /// A process to account for, as name=pid; its children count as it
+    /// A process to measure, as name=pid, with its children
     #[arg(long = "process")]
     processes: Vec<Watched>,
 }
 
-/// pgbench runs on for this long after the warm-up and the measured part, since its first
-/// report of a transaction, with which they begin, comes up to a second late.
+/// How long pgbench runs after the warm-up and the measured part. They begin with its first
+/// report of a transaction, and that report comes up to a second late.
 const MARGIN: Duration = Duration::from_secs(2);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let mut database = PgConnection::connect(&args.database_url).await?;
-    // As autovacuum would have it before long; the other rivals have a minute less to wait for it.
+    // As autovacuum would do it soon. The other rivals have a minute less until then.
     sqlx::query("analyze").execute(&mut database).await?;
     let connecting = time_to_connect(&args)?;
     let (closed, transactions) = stretch(&args, None, connecting)?;
@@ -101,7 +101,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// How long pgbench takes until each of its clients has made one transaction: its --time includes that.
+/// How long pgbench takes until each of its clients has made one transaction. Its --time includes this.
 fn time_to_connect(args: &Args) -> anyhow::Result<Duration> {
     let start = Instant::now();
     let output = pgbench(args).arg("--transactions=1").arg(&args.database_url).output().context("starting pgbench")?;
@@ -109,7 +109,7 @@ fn time_to_connect(args: &Args) -> anyhow::Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Runs pgbench for one stretch; also returns how many transactions it made in all.
+/// Runs pgbench for one stretch. Also returns how many transactions it made in all.
 fn stretch(args: &Args, rate: Option<f64>, connecting: Duration) -> anyhow::Result<(Phase, u64)> {
     let logs = args.logs.join(if rate.is_some() { "open" } else { "closed" });
     fs::create_dir(&logs).with_context(|| logs.display().to_string())?;
@@ -136,7 +136,7 @@ fn stretch(args: &Args, rate: Option<f64>, connecting: Duration) -> anyhow::Resu
     let mut watched = args.processes.clone();
     watched.push(Watched { name: GENERATOR.to_owned(), pid: pgbench.id() });
     let watching = processes::watch(watched, start + warm_up, start + warm_up + length);
-    // pgbench ends by itself after --time; bench/run bounds the whole cell.
+    // pgbench ends by itself after --time. bench/run limits the time of the whole cell.
     let status = pgbench.wait()?;
     ensure!(status.success(), "pgbench: {status}");
     ensure!(start.elapsed() >= warm_up + length, "pgbench took too long to connect: it ended before the stretch");
@@ -148,7 +148,7 @@ fn stretch(args: &Args, rate: Option<f64>, connecting: Duration) -> anyhow::Resu
         for line in BufReader::new(File::open(log?.path())?).lines() {
             let (done, took) = transaction(&line?).context("a line of pgbench's log that is not understood")?;
             all += 1;
-            // As in the load generator: with a rate what was due, without what was done.
+            // As in the load generator: with a rate what was due counts, without one what was done.
             let moment = if rate.is_some() { done.saturating_sub(took) } else { done };
             if (from..from + length).contains(&moment) {
                 record(&mut latency, took);
@@ -169,7 +169,7 @@ fn stretch(args: &Args, rate: Option<f64>, connecting: Duration) -> anyhow::Resu
     Ok((phase, all))
 }
 
-/// pgbench with what all its runs have in common.
+/// pgbench, with the arguments that all its runs share.
 fn pgbench(args: &Args) -> Command {
     let mut command = Command::new(&args.pgbench);
     command
@@ -181,16 +181,16 @@ fn pgbench(args: &Args) -> Command {
     command
 }
 
-/// When pgbench first reported transactions; `None` if it ended before. What else it says is passed on.
+/// When pgbench first reported transactions, or `None` if it ended before. Its other output is passed on.
 fn first_transaction(stderr: ChildStderr) -> Option<Instant> {
     let (seen, first) = mpsc::channel();
-    // Not joined: it ends with pgbench, whose end is waited for.
+    // Not joined: it ends with pgbench, and somebody waits for the end of pgbench.
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             if !line.starts_with("progress:") {
                 eprintln!("{line}");
             } else if !line.contains(", 0.0 tps,") {
-                // Only the first is waited for; the others find nobody.
+                // Only the first is waited for. The others have no receiver.
                 let _ = seen.send(Instant::now());
             }
         }

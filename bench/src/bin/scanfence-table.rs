@@ -1,4 +1,4 @@
-//! Turns the cells of a run into Markdown, and into JSON where asked.
+//! Turns the cells of a run into Markdown, and into JSON if asked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,10 +23,10 @@ struct Args {
     json: Option<PathBuf>,
 }
 
-/// The cells of a run: the median of each where it was measured several times.
+/// The cells of a run. If a cell was measured several times, its median.
 struct Table(BTreeMap<(String, usize, usize), Cell>);
 
-/// A sentence of what the project wants, to be held against the figures.
+/// A target of the project, to compare with the figures.
 struct Target {
     what: &'static str,
     wanted: f64,
@@ -86,8 +86,8 @@ impl Table {
         self.cell(name, load, connections).map(|cell| cell.closed.per_second)
     }
 
-    /// The most that pgbench reaches with any of these scripts and any number of clients; not
-    /// known where `--only` left out the last of them, the fastest.
+    /// The most that pgbench reaches with any of these scripts and any number of clients. It is
+    /// unknown if `--only` left out the last script, which is the fastest.
     fn best_of(&self, scripts: &[&str], load: &str) -> Option<f64> {
         self.0.values().find(|cell| cell.load == load && Some(&cell.name.as_str()) == scripts.last())?;
         let rates = self.0.values().filter(|cell| cell.load == load && scripts.contains(&cell.name.as_str()));
@@ -110,7 +110,7 @@ impl Table {
         if cells.is_empty() {
             return;
         }
-        // pgbench has no such load as the factory's; the rival there is the old way.
+        // pgbench has no load like the factory's. The rival there is the usual way.
         let factory = load == "factory";
         let ratios = if factory { "× per-request" } else { "× pgbench interactive | × pgbench's best" };
         line(text, format_args!("\n## {title}\n"));
@@ -254,7 +254,7 @@ fn latency(latency: &Latency) -> String {
     format!("{p50}, {p99}")
 }
 
-/// The whole, and which process has how much of it; the generator's is not the contender's.
+/// The whole, and the share of each process. The generator's share is not the contender's.
 fn cpu(phase: &Phase) -> String {
     let thousands = phase.answered as f64 / 1000.0;
     let own = phase.processes.iter().filter(|usage| usage.name != GENERATOR);
