@@ -65,7 +65,7 @@ pub async fn a_service_tells_people_of_drift_and_bursts_and_shows_no_secret(plan
     assert_eq!(kinds, ["drift", "duplicate-burst"]);
     assert_eq!(all["channels"][2]["last_error"], "HTTP 200, code 1 no ***");
     let error = all["channels"][4]["last_error"].as_str().unwrap();
-    assert!(error.contains("within the plant's network"), "{error}");
+    assert!(error.contains("in the plant's own network"), "{error}");
     assert!(all["channels"][0]["last_delivered_at"].is_string());
 
     let mut outputs = vec![listed, setup.command(&["alarms"]).await, setup.command(&["config"]).await];

@@ -11,17 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::reading::{By, Module, Source, Steps, absolute, sources};
 
-/// Circles that stand today, as the lists of their files. An entry that is no longer true fails.
-const STILL_TO_DO: &[&[&str]] = &[];
-
 #[test]
 fn no_file_needs_a_file_that_needs_it() {
     let needs = needs(sources());
-    let found = circles(&needs);
-    let new: Vec<String> = found.iter().filter(|c| !STILL_TO_DO.contains(&&c[..])).map(|c| shown(c, &needs)).collect();
-    let gone: Vec<_> = STILL_TO_DO.iter().filter(|c| !found.iter().any(|found| found == **c)).collect();
-    assert!(new.is_empty(), "take what both need into a file of its own:\n{}", new.join("\n"));
-    assert!(gone.is_empty(), "no longer a circle, take it off the list: {gone:#?}");
+    let found: Vec<String> = circles(&needs).iter().map(|circle| shown(circle, &needs)).collect();
+    assert!(found.is_empty(), "take what both need into a file of its own:\n{}", found.join("\n"));
 }
 
 /// What each file needs: the other file, and a path that shows it.

@@ -2,8 +2,6 @@
 //! `//! Long: …` in the file's header, `// Long: …` right above the function or in its
 //! documentation. Functions that a macro writes are not seen.
 
-use std::collections::BTreeSet;
-
 use crate::reading::{files_in, functions};
 
 /// The most lines of a function, from `fn` to the closing brace.
@@ -12,18 +10,10 @@ const FUNCTION_LINES: usize = 60;
 const FILE_LINES: usize = 450;
 const FOLDERS: [&str; 4] = ["src", "tests", "model", "bench"];
 
-/// What is too long today. An entry that is no longer true fails.
-const STILL_TO_DO: &[&str] = &[];
-
 #[test]
 fn what_is_long_says_why() {
     let found: Vec<Long> = files_in(&FOLDERS).iter().flat_map(|(path, text)| too_long(path, text)).collect();
-    let found: BTreeSet<&str> = found.iter().map(|long| long.name.as_str()).collect();
-    let known: BTreeSet<&str> = STILL_TO_DO.iter().copied().collect();
-    let new: Vec<_> = found.difference(&known).collect();
-    assert!(new.is_empty(), "split it by subject, or say why after `Long: `: {new:#?}");
-    let gone: Vec<_> = known.difference(&found).collect();
-    assert!(gone.is_empty(), "no longer too long, take it off the list: {gone:#?}");
+    assert!(found.is_empty(), "split it by subject, or say why after `Long: `: {found:#?}");
 }
 
 /// A file, as `path`, or a function, as `path name`.

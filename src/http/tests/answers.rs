@@ -155,6 +155,7 @@ async fn a_correction_is_signed_or_sets_and_says_why() {
 
 /// Fields that are wrong, by route; the errors' fields in order.
 #[tokio::test]
+// Long: one table of cases.
 async fn every_wrong_field_is_named_with_its_reason() {
     let service = Service::with_work_order().await;
     let scans = "POST /v1/work-orders/W1/scans";
@@ -300,6 +301,7 @@ async fn the_first_thing_that_is_wrong_answers_in_the_contracts_order() {
 }
 
 #[tokio::test]
+// Long: one table of cases.
 async fn a_batch_answers_each_item_by_itself_and_in_order() {
     let service = Service::with_work_order().await;
     service.scan("k0", r#"{"counter":"scrap"}"#).await;

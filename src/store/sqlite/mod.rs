@@ -106,7 +106,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn ready(&self) -> Result<Readiness, StoreError> {
-        let applied: Vec<i64> = self.read(include_str!("session/migrations.sql"), |_| {}).await?;
+        let applied: Vec<i64> = self.read(include_str!("session/applied_json.sql"), |_| {}).await?;
         let migrated = folder::all_applied(&applied);
         Ok(Readiness { writable: self.takes_writes().await, migrated, synchronous_standby: false })
     }

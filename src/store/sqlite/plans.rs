@@ -2,7 +2,7 @@
 
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
-use super::counting::{self, write};
+use super::counting::{load, write};
 use super::{planning, updates};
 
 /// The plan of a statement, a step a line. Without `analyze` it depends on the
@@ -30,7 +30,7 @@ async fn walks_of(statement: &'static str) -> Vec<String> {
 #[tokio::test]
 async fn pitfall_47_no_statement_of_the_counting_path_walks_a_table() {
     for statement in [
-        counting::LOAD.as_str(),
+        load::LOAD.as_str(),
         write::PASSED.text(24),
         write::LOGGED.text(24),
         write::DELETED.text(24),
@@ -43,7 +43,7 @@ async fn pitfall_47_no_statement_of_the_counting_path_walks_a_table() {
         let walks = walks_of(statement).await;
         assert!(walks.is_empty(), "{walks:?} in {statement}");
     }
-    let find = counting::KNOWN.split_once("begin immediate;").expect("it takes the lock first").1;
+    let find = load::KNOWN.split_once("begin immediate;").expect("it takes the lock first").1;
     assert_eq!(walks_of(find).await, ["SCAN claimed", "SCAN claimed", "SCAN ids"], "its own lists alone");
 }
 

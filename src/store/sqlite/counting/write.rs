@@ -21,7 +21,7 @@ use super::super::session::Failure;
 use super::super::session::arguments::{Arguments, list};
 use super::super::session::on_rows::OnRows;
 use super::super::session::writer::BEGIN;
-use super::{ClaimAsk, KNOWN};
+use super::load::{ClaimAsk, KNOWN};
 use crate::domain::column::Row as _;
 use crate::domain::decide::{Claim, ClaimChanges, ClaimKey, WorkOrderChange};
 use crate::domain::ids::{RequestId, WorkOrderNumber};

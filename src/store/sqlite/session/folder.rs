@@ -165,12 +165,7 @@ async fn migrate_once(options: &SqliteConnectOptions) -> Result<(), MigrateError
 
 /// Whether the database is empty, or has migrations.
 async fn is_ours(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(
-        "select not exists (select 1 from sqlite_schema)
-            or exists (select 1 from sqlite_schema where name = '_sqlx_migrations')",
-    )
-    .fetch_one(connection)
-    .await
+    sqlx::query_scalar(include_str!("is_ours.sql")).fetch_one(connection).await
 }
 
 /// Marks a database without migrations of ours, on its way to [`OpenError::Foreign`].
@@ -190,11 +185,7 @@ pub(in super::super) async fn check(folder: &Path) -> Result<(), OpenError> {
             return Err(MigrateError::Source(NotOurs.into()));
         }
         let applied: Vec<i64> = match is_migrated(&mut connection).await? {
-            true => {
-                sqlx::query_scalar("select version from _sqlx_migrations where success")
-                    .fetch_all(&mut connection)
-                    .await?
-            }
+            true => sqlx::query_scalar(include_str!("applied.sql")).fetch_all(&mut connection).await?,
             false => Vec::new(),
         };
         connection.close().await?;
@@ -209,9 +200,7 @@ pub(in super::super) async fn check(folder: &Path) -> Result<(), OpenError> {
 }
 
 async fn is_migrated(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select 1 from sqlite_schema where name = '_sqlx_migrations')")
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar(include_str!("is_migrated.sql")).fetch_one(connection).await
 }
 
 /// Whether these are all migrations of this release, or more.

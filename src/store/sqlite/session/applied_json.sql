@@ -1,2 +1,2 @@
--- The applied migrations.
+-- The applied migrations, each as a JSON text.
 select json_quote(version) from _sqlx_migrations where success

@@ -1,0 +1,2 @@
+-- The applied migrations.
+select version from _sqlx_migrations where success
