@@ -1,46 +1,57 @@
-//! An update as JSON shows it (contract, section 3).
+//! An update as answers show it (contract, section 3).
 
-use serde::Serialize;
+use std::sync::LazyLock;
 
-use crate::domain::ids::{Delta, Fence, Principal, Quantity, RequestId, Seq, WorkOrderNumber};
-use crate::domain::request::Counter;
-use crate::domain::time::Timestamp;
-use crate::domain::update::{Action, Outcome, RENDERING, RefusalCode, Update};
-use crate::domain::work_order::Status;
+use serde::{Serialize, Serializer};
 
-/// An update, field by field in the contract's order.
+use crate::domain::column::{Column, Row as _, Value};
+use crate::domain::update::{RENDERING, Update};
+
+/// The columns that rendering 1 shows, in the contract's order.
 ///
-/// A 201 must stay the same, byte by byte, for ever. To change this type, add a second rendering
-/// beside it and raise [`RENDERING`]. Rows keep the number that they were first answered with.
-#[derive(Serialize)]
-pub(in crate::http) struct UpdateView<'a> {
-    pub(super) request_id: &'a RequestId,
-    pub(super) work_order: &'a WorkOrderNumber,
-    pub(super) seq: Option<Seq>,
-    pub(super) counter: Counter,
-    pub(super) action: Action,
-    pub(super) delta: Delta,
-    pub(super) before: Quantity,
-    pub(super) after: Quantity,
-    pub(super) barcode: Option<&'a str>,
-    pub(super) step: &'a str,
-    pub(super) station: Option<&'a str>,
-    pub(super) terminal: Option<&'a str>,
-    pub(super) operator: Option<&'a str>,
-    pub(super) reason: Option<&'a str>,
-    pub(super) note: Option<&'a str>,
-    pub(super) fence: Fence,
-    pub(super) work_order_status: Status,
-    pub(super) remaining: Quantity,
-    pub(super) scanned_at: Option<Timestamp>,
-    pub(super) recorded_at: Timestamp,
-    pub(super) recorded_by: &'a Principal,
-    pub(super) outcome: Outcome,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) code: Option<RefusalCode>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) at_seq: Option<Seq>,
-}
+/// A 201 must stay the same, byte by byte, for ever. To change what is shown, add a second list and
+/// raise [`RENDERING`]. Rows keep the number that they were first answered with.
+const RENDERING_1: [&str; 26] = [
+    "request_id",
+    "work_order",
+    "seq",
+    "counter",
+    "action",
+    "delta",
+    "before",
+    "after",
+    "barcode",
+    "step",
+    "station",
+    "terminal",
+    "operator",
+    "reason",
+    "note",
+    "line",
+    "product_code",
+    "fence",
+    "work_order_status",
+    "remaining",
+    "scanned_at",
+    "recorded_at",
+    "recorded_by",
+    "outcome",
+    "code",
+    "at_seq",
+];
+
+/// The columns that JSON leaves out if they are null: only refused updates have them.
+const ONLY_IF_REFUSED: [&str; 2] = ["code", "at_seq"];
+
+/// The columns of an answer, looked up once.
+static SHOWN: LazyLock<Vec<&'static Column<Update>>> = LazyLock::new(|| {
+    let column = |name: &&str| Update::COLUMNS.iter().find(|column| column.name == *name);
+    RENDERING_1.iter().map(|name| column(name).expect("a test shows every column of the rendering")).collect()
+});
+
+/// An update as its first answer showed it. If a newer release has written it: in the newest form that
+/// this release knows.
+pub(in crate::http) struct UpdateView<'a>(&'a Update);
 
 impl<'a> UpdateView<'a> {
     /// Whether this release can show such a row as it was first answered.
@@ -48,35 +59,55 @@ impl<'a> UpdateView<'a> {
         (1..=RENDERING).contains(&rendering)
     }
 
-    /// The update as its first answer showed it. If a newer release has written it: in the newest
-    /// form that this release knows.
+    /// The view of an update.
     pub(in crate::http) fn of(update: &'a Update) -> Self {
-        // Rendering 1 is the only one so far.
-        Self {
-            request_id: &update.request_id,
-            work_order: &update.work_order,
-            seq: update.seq,
-            counter: update.counter,
-            action: update.action,
-            delta: update.delta,
-            before: update.before,
-            after: update.after,
-            barcode: update.barcode.as_deref(),
-            step: &update.step,
-            station: update.station.as_deref(),
-            terminal: update.terminal.as_deref(),
-            operator: update.operator.as_deref(),
-            reason: update.reason.as_deref(),
-            note: update.note.as_deref(),
-            fence: update.fence,
-            work_order_status: update.work_order_status,
-            remaining: update.remaining,
-            scanned_at: update.scanned_at,
-            recorded_at: update.recorded_at,
-            recorded_by: &update.recorded_by,
-            outcome: update.outcome,
-            code: update.code,
-            at_seq: update.at_seq,
+        Self(update)
+    }
+
+    /// The names of the columns, in order.
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
+        SHOWN.iter().map(|column| column.name)
+    }
+
+    /// The values of the columns, in order.
+    pub(super) fn values(&self) -> impl Iterator<Item = Option<Value<'a>>> {
+        let update = self.0;
+        SHOWN.iter().map(move |column| (column.value)(update))
+    }
+}
+
+impl Serialize for UpdateView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = Self::names().zip(self.values());
+        serializer.collect_map(
+            fields
+                .filter(|(name, value)| value.is_some() || !ONLY_IF_REFUSED.contains(name))
+                .map(|(name, value)| (name, value.map(Json))),
+        )
+    }
+}
+
+/// A value as JSON.
+struct Json<'a>(Value<'a>);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Text(text) => serializer.serialize_str(text),
+            Value::Number(number) => serializer.serialize_i64(number),
+            Value::SmallNumber(number) => serializer.serialize_i16(number),
+            Value::Boolean(truth) => serializer.serialize_bool(truth),
+            Value::Time(time) => time.serialize(serializer),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_of_the_rendering_is_one_of_the_log() {
+        assert!(UpdateView::names().eq(RENDERING_1));
     }
 }

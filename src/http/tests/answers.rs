@@ -21,7 +21,7 @@ async fn a_scan_is_counted_and_repeated_byte_by_byte() {
     let expected = [
         r#"{"request_id":"k1","work_order":"W1","seq":1,"counter":"input","action":"scan","delta":1,"before":0,"#,
         r#""after":1,"barcode":"WA2080ZWJ0926","step":"P010","station":"L3-T2","terminal":"t7","operator":"E1024","#,
-        r#""reason":null,"note":null,"fence":0,"work_order_status":"in_progress","remaining":499,"#,
+        r#""reason":null,"note":null,"line":"L3","product_code":null,"fence":0,"work_order_status":"in_progress","remaining":499,"#,
         r#""scanned_at":"2026-01-03T01:16:54.103Z","recorded_at":""#,
         &recorded_at.to_string(),
         r#"","recorded_by":"loopback","outcome":"counted"}"#,
