@@ -12,7 +12,7 @@ use scanfence::store::postgres::{self, PostgresStore};
 use scanfence::store::{CountingStore as _, Store, StoreError};
 use sqlx::{AssertSqlSafe, PgConnection};
 use stage::postgres::Database;
-use store_suite::shop::{Tenures, audit, count, decided_at, prepared, scan, time, wanted, work_order};
+use store_suite::shop::{Leases, audit, count, decided_at, prepared, scan, time, wanted, work_order};
 
 async fn open() -> (Arc<dyn Store>, Database) {
     let database = Database::fresh().await;
@@ -58,7 +58,7 @@ async fn noted<const N: usize>(store: &dyn Store, database: &Database, settings:
     let number = work_order(store).await;
     count(store, &[scan(&number)]).await;
     let requests = [scan(&number)];
-    let mut decide = |facts| decided_at(time(0), facts, &requests, &Tenures::new()).1;
+    let mut decide = |facts| decided_at(time(0), facts, &requests, &Leases::new()).1;
     store.write_locked(&wanted(&requests), &mut decide).await.unwrap();
 
     let noted: Vec<Vec<String>> =
@@ -107,7 +107,7 @@ async fn a_row_that_is_held_elsewhere_is_not_waited_for_without_end() {
     let mut beside = database.connect().await;
     execute(&mut beside, format!("begin; select from work_orders where work_order = '{number}' for update")).await;
 
-    let mut decide = |facts| decided_at(time(0), facts, &requests, &Tenures::new()).1;
+    let mut decide = |facts| decided_at(time(0), facts, &requests, &Leases::new()).1;
     for written in [store.write(&batch).await, store.write_locked(&wanted(&requests), &mut decide).await] {
         let Err(StoreError::TryAgain(cause)) = written else { panic!("{written:?}") };
         let refusal = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error).unwrap();

@@ -121,14 +121,14 @@ impl Decided {
 pub(super) fn judge(
     facts: Facts,
     work: &[Work],
-    authorities: &HashMap<WorkOrderNumber, (Fence, Owner)>,
+    leases: &HashMap<WorkOrderNumber, (Fence, Owner)>,
     unverified: Unverified,
 ) -> Decided {
     let now = Timestamp::cut(Utc::now()).expect("the clock is between the years 1 and 9999");
     let waiting = work.iter().flat_map(|work| &work.waiting);
     let arrivals: Vec<Arrival<'_>> =
         waiting.map(|waiting| Arrival { request: &waiting.request, principal: &waiting.principal }).collect();
-    let Decision { verdicts, mut changes } = decide(facts, &arrivals, authorities, now);
+    let Decision { verdicts, mut changes } = decide(facts, &arrivals, leases, now);
     for change in &mut changes {
         change.row.stamp = Stamp(rand::random());
     }

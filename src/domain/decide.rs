@@ -64,10 +64,6 @@ pub struct Claim {
     pub quantity: Quantity,
 }
 
-/// Under what a work order is written: the lease's fence and owner; `None` writes
-/// under the row lock and leaves both as the row has them.
-pub type WriteAuthority = Option<(Fence, Owner)>;
-
 /// One request and who sent it.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
@@ -116,8 +112,6 @@ pub enum Verdict {
 pub struct WorkOrderChange {
     /// The stamp that the row must still have.
     pub loaded: Stamp,
-    /// The lease under which it is written.
-    pub authority: WriteAuthority,
     /// The row after; its `stamp` is still the loaded one, chance being no business of this function.
     pub row: WorkOrder,
     /// The new updates, counted and refused, in order.
@@ -140,13 +134,13 @@ pub struct ClaimChanges {
 
 /// Judges every arrival in order.
 ///
-/// `authorities` names the lease of each work order that has one; `now` becomes
+/// `leases` names the lease of each work order that has one; `now` becomes
 /// `recorded_at`.
 #[must_use]
 pub fn decide(
     facts: Facts,
     arrivals: &[Arrival<'_>],
-    authorities: &HashMap<WorkOrderNumber, (Fence, Owner)>,
+    leases: &HashMap<WorkOrderNumber, (Fence, Owner)>,
     now: Timestamp,
 ) -> Decision {
     let Facts { mut work_orders, updates: known, claims } = facts;
@@ -171,7 +165,7 @@ pub fn decide(
                 None => match work_orders.remove(&request.work_order) {
                     Some(row) => drafts.entry(request.work_order.clone()).or_insert(WorkOrderDraft::new(
                         row,
-                        authorities.get(&request.work_order),
+                        leases.get(&request.work_order),
                         now,
                     )),
                     None => return Verdict::WorkOrderUnknown,
@@ -186,9 +180,8 @@ pub fn decide(
     let mut claim_changes = stacks.net();
     let changes = drafts
         .into_iter()
-        .map(|(number, WorkOrderDraft { loaded, authority, row, updates })| WorkOrderChange {
+        .map(|(number, WorkOrderDraft { loaded, row, updates })| WorkOrderChange {
             loaded,
-            authority,
             row,
             updates,
             claims: claim_changes.remove(&number).unwrap_or_default(),
@@ -200,7 +193,6 @@ pub fn decide(
 /// One work order while its requests are judged.
 struct WorkOrderDraft {
     loaded: Stamp,
-    authority: WriteAuthority,
     row: WorkOrder,
     updates: Vec<Arc<Update>>,
 }
@@ -229,14 +221,14 @@ impl From<RefusalCode> for Refusal {
 }
 
 impl WorkOrderDraft {
-    fn new(mut row: WorkOrder, authority: Option<&(Fence, Owner)>, now: Timestamp) -> Self {
+    fn new(mut row: WorkOrder, lease: Option<&(Fence, Owner)>, now: Timestamp) -> Self {
         let loaded = row.stamp;
-        if let Some((fence, owner)) = authority {
+        if let Some((fence, owner)) = lease {
             row.fence = *fence;
             row.fence_owner = Some(owner.clone());
         }
         row.updated_at = now;
-        Self { loaded, authority: authority.cloned(), row, updates: Vec::new() }
+        Self { loaded, row, updates: Vec::new() }
     }
 
     /// Judges one undecided request and lets it take effect.

@@ -199,8 +199,10 @@ impl Bend for Unprotected {
             let numbers = batch.changes.iter().map(|change| change.row.work_order.clone()).collect();
             let now = inner.load(&Wanted { work_orders: numbers, ..Wanted::default() }).await?;
             for change in &mut batch.changes {
-                change.loaded = now.work_orders[&change.row.work_order].stamp;
-                change.authority = None;
+                let present = &now.work_orders[&change.row.work_order];
+                change.loaded = present.stamp;
+                change.row.fence = present.fence;
+                change.row.fence_owner.clone_from(&present.fence_owner);
             }
         }
         inner.write(&batch).await

@@ -130,18 +130,18 @@ pub fn wanted(requests: &[Request]) -> Wanted {
 }
 
 /// Under which lease each work order is written.
-pub type Tenures = HashMap<WorkOrderNumber, (Fence, Owner)>;
+pub type Leases = HashMap<WorkOrderNumber, (Fence, Owner)>;
 
 /// One lease for one work order.
-pub fn under(work_order: &WorkOrderNumber, fence: i64, name: &str) -> Tenures {
+pub fn under(work_order: &WorkOrderNumber, fence: i64, name: &str) -> Leases {
     HashMap::from([(work_order.clone(), (Fence(fence), owner(name)))])
 }
 
 /// Decides at a time and gives every change its fresh stamp.
-pub fn decided_at(now: Timestamp, facts: Facts, requests: &[Request], authorities: &Tenures) -> (Decision, Batch) {
+pub fn decided_at(now: Timestamp, facts: Facts, requests: &[Request], leases: &Leases) -> (Decision, Batch) {
     let principal = Principal::named("line-3");
     let arrivals: Vec<Arrival> = requests.iter().map(|request| Arrival { request, principal: &principal }).collect();
-    let decision = decide(facts, &arrivals, authorities, now);
+    let decision = decide(facts, &arrivals, leases, now);
     let mut changes = decision.changes.clone();
     for change in &mut changes {
         change.row.stamp = fresh().stamp;
@@ -151,19 +151,19 @@ pub fn decided_at(now: Timestamp, facts: Facts, requests: &[Request], authoritie
 
 /// Loads and decides, without a lease.
 pub async fn prepared(store: &dyn Store, requests: &[Request]) -> Batch {
-    prepared_under(store, requests, &Tenures::new()).await
+    prepared_under(store, requests, &Leases::new()).await
 }
 
 /// Loads and decides.
-pub async fn prepared_under(store: &dyn Store, requests: &[Request], authorities: &Tenures) -> Batch {
+pub async fn prepared_under(store: &dyn Store, requests: &[Request], leases: &Leases) -> Batch {
     let facts = store.load(&wanted(requests)).await.unwrap();
-    decided_at(time(0), facts, requests, authorities).1
+    decided_at(time(0), facts, requests, leases).1
 }
 
 /// Loads, decides and writes at a time; all must pass.
 pub async fn count_at(store: &dyn Store, now: Timestamp, requests: &[Request]) {
     let facts = store.load(&wanted(requests)).await.unwrap();
-    let (_, batch) = decided_at(now, facts, requests, &Tenures::new());
+    let (_, batch) = decided_at(now, facts, requests, &Leases::new());
     let written = store.write(&batch).await.unwrap();
     assert_eq!(written.passed.len(), batch.changes.len(), "nobody else writes here");
 }
@@ -184,12 +184,12 @@ pub async fn settle(store: &dyn Store, requests: &[Request]) {
         if requests.iter().all(|request| facts.updates.contains_key(&request.request_id)) {
             return;
         }
-        let (_, batch) = decided_at(time(0), facts, requests, &Tenures::new());
+        let (_, batch) = decided_at(time(0), facts, requests, &Leases::new());
         // Every other time by the row lock: comparing alone starves the slower one (pitfall 42).
         let written = match attempt % 2 {
             0 => store.write(&batch).await,
             _ => {
-                let mut again = |facts| decided_at(time(0), facts, requests, &Tenures::new()).1;
+                let mut again = |facts| decided_at(time(0), facts, requests, &Leases::new()).1;
                 store.write_locked(&wanted(requests), &mut again).await
             }
         };

@@ -77,8 +77,10 @@ impl Bend for NoGuard {
         let now = inner.load(&Wanted { work_orders: numbers, ..Wanted::default() }).await?;
         let mut batch = batch.clone();
         for change in &mut batch.changes {
-            change.loaded = now.work_orders[&change.row.work_order].stamp;
-            change.authority = None;
+            let present = &now.work_orders[&change.row.work_order];
+            change.loaded = present.stamp;
+            change.row.fence = present.fence;
+            change.row.fence_owner.clone_from(&present.fence_owner);
         }
         inner.write(&batch).await
     }

@@ -31,11 +31,11 @@ async fn walks_of(statement: &'static str) -> Vec<String> {
 async fn pitfall_47_no_statement_of_the_counting_path_walks_a_table() {
     for statement in [
         load::LOAD.as_str(),
-        write::PASSED.text(24),
-        write::LOGGED.text(24),
-        write::DELETED.text(24),
-        write::TAKEN_OVER.text(24),
-        write::INSERTED.text(24),
+        write::UPDATE_WORK_ORDERS.text(24),
+        write::INSERT_LOG.text(24),
+        write::DELETE_CLAIMS.text(24),
+        write::TAKE_OVER_CLAIMS.text(24),
+        write::INSERT_CLAIMS.text(24),
         planning::REPLACE.text(1),
         &planning::WORK_ORDER,
         &updates::UPDATES_BY_ID,

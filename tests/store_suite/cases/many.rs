@@ -60,7 +60,7 @@ pub async fn pitfall_48_a_call_dropped_at_any_await_leaves_nothing_half_done(sto
             }
             1 => {
                 let wanted = wanted(&requests);
-                let mut decide = |facts| decided_at(time(0), facts, &requests, &Tenures::new()).1;
+                let mut decide = |facts| decided_at(time(0), facts, &requests, &Leases::new()).1;
                 DroppedAfter::new(polls / 3, store.write_locked(&wanted, &mut decide)).await.is_some()
             }
             _ => {
@@ -84,7 +84,7 @@ pub async fn pitfall_48_a_call_dropped_at_any_await_leaves_nothing_half_done(sto
 async fn prepared_patiently(store: &dyn Store, requests: &[Request]) -> Batch {
     loop {
         match store.load(&wanted(requests)).await {
-            Ok(facts) => return decided_at(time(0), facts, requests, &Tenures::new()).1,
+            Ok(facts) => return decided_at(time(0), facts, requests, &Leases::new()).1,
             Err(StoreError::TryAgain(_)) => {}
             Err(error) => panic!("{error:?}"),
         }
@@ -99,7 +99,7 @@ pub async fn the_epoch_stays_while_the_connection_does(store: Shared) {
     count(&*store, std::slice::from_ref(&known)).await;
     let mut facts = store.load(&wanted(std::slice::from_ref(&known))).await.unwrap();
     facts.updates.clear();
-    let (_, batch) = decided_at(time(0), facts, &[known], &Tenures::new());
+    let (_, batch) = decided_at(time(0), facts, &[known], &Leases::new());
     assert!(matches!(store.write(&batch).await, Err(StoreError::Taken(_))));
     count(&*store, &[scan(&number)]).await;
     assert_eq!(store.epoch(), epoch, "a refused write is no reason for a new connection");

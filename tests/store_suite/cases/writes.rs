@@ -158,7 +158,7 @@ pub async fn pitfall_24_a_known_id_holds_back_its_work_order_and_no_other(store:
     let moved = Request { work_order: numbers[2].clone(), ..known.clone() };
     let requests = [known.clone(), scan(&numbers[0]), scan(&numbers[1]), moved];
     let facts = store.load(&Wanted { request_ids: Vec::new(), ..wanted(&requests) }).await.unwrap();
-    let (_, mut batch) = decided_at(time(0), facts, &requests[..3], &Tenures::new());
+    let (_, mut batch) = decided_at(time(0), facts, &requests[..3], &Leases::new());
     batch.unverified = requests[..3].iter().map(|r| (r.request_id.clone(), r.work_order.clone())).collect();
 
     let before = row(&*store, &numbers[0]).await;
@@ -173,7 +173,7 @@ pub async fn pitfall_24_a_known_id_holds_back_its_work_order_and_no_other(store:
 
     // One id of another work order: the work order that asks now is the one held back.
     let facts = store.load(&Wanted { request_ids: Vec::new(), ..wanted(&requests[3..]) }).await.unwrap();
-    let (_, mut batch) = decided_at(time(0), facts, &requests[3..], &Tenures::new());
+    let (_, mut batch) = decided_at(time(0), facts, &requests[3..], &Leases::new());
     batch.unverified = vec![(known.request_id.clone(), numbers[2].clone())];
     let written = store.write(&batch).await.unwrap();
     assert!(written.passed.is_empty());
@@ -190,7 +190,7 @@ pub async fn pitfall_2_a_counted_barcode_holds_back_its_work_order_and_no_other(
     let requests = [scan_of(&numbers[0], "WA2080ZWJ0926"), scan_of(&numbers[1], "WA2080ZWJ0926")];
     let wanted = Wanted { request_ids: Vec::new(), claims: Vec::new(), ..wanted(&requests) };
     let facts = store.load(&wanted).await.unwrap();
-    let (_, mut batch) = decided_at(time(0), facts, &requests, &Tenures::new());
+    let (_, mut batch) = decided_at(time(0), facts, &requests, &Leases::new());
     batch.unclaimed = requests.iter().filter_map(ClaimKey::of).collect();
 
     let before = row(&*store, &numbers[0]).await;
@@ -212,7 +212,7 @@ pub async fn pitfall_23_a_taken_request_id_is_told_and_nothing_is_written(store:
     let requests = [known, scan(&numbers[1])];
     let mut facts = store.load(&wanted(&requests)).await.unwrap();
     facts.updates.clear();
-    let (_, batch) = decided_at(time(0), facts, &requests, &Tenures::new());
+    let (_, batch) = decided_at(time(0), facts, &requests, &Leases::new());
     let error = store.write(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Taken(_)), "{error:?}");
     assert!(!error.outcome_unknown());
@@ -230,7 +230,7 @@ pub async fn a_taken_claim_is_told_and_nothing_is_written(store: Shared) {
     let requests = [scan_of(&numbers[0], "A1"), unbind(&numbers[1], "B1"), scan_of(&numbers[1], "B2")];
     let mut facts = store.load(&wanted(&requests)).await.unwrap();
     facts.claims.retain(|key, _| key.work_order != numbers[0]);
-    let (_, batch) = decided_at(time(0), facts, &requests, &Tenures::new());
+    let (_, batch) = decided_at(time(0), facts, &requests, &Leases::new());
     let error = store.write(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Taken(_)), "{error:?}");
     assert_eq!([row(&*store, &numbers[0]).await, row(&*store, &numbers[1]).await], before);
@@ -291,7 +291,7 @@ pub async fn the_row_lock_path_decides_on_what_stands_and_writes_it(store: Share
         calls += 1;
         assert!(facts.updates.contains_key(&counted.request_id));
         assert_eq!(facts.work_orders.len(), 2);
-        decided_at(time(0), facts, &requests, &Tenures::new()).1
+        decided_at(time(0), facts, &requests, &Leases::new()).1
     };
     let written = store.write_locked(&wanted(&requests), &mut decide).await.unwrap();
     assert_eq!(written.passed, numbers.iter().cloned().collect());
@@ -314,7 +314,7 @@ pub async fn the_row_lock_path_holds_others_off(store: Shared) {
             let (store, number) = (Arc::clone(&store), number.clone());
             tokio::spawn(async move {
                 let requests = [scan(&number)];
-                let mut decide = |facts| decided_at(time(0), facts, &requests, &Tenures::new()).1;
+                let mut decide = |facts| decided_at(time(0), facts, &requests, &Leases::new()).1;
                 store.write_locked(&wanted(&requests), &mut decide).await.unwrap().passed.len()
             })
         })

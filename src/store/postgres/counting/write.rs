@@ -130,16 +130,36 @@ macro_rules! statement {
 }
 
 /// For a batch without barcodes.
-static PLAIN: LazyLock<Statement> =
-    statement!(["offered", "wanted_all", "passed", "updates", "recorded", "logged"], ["answer"], [WorkOrders, Updates]);
+static PLAIN: LazyLock<Statement> = statement!(
+    ["work_order_rows", "all_work_orders", "update_work_orders", "log_rows", "log_rows_passed", "insert_log"],
+    ["answer"],
+    [WorkOrders, Updates]
+);
 static PLAIN_LOOKING: LazyLock<Statement> = statement!(
-    ["known", "held_back", "offered", "wanted_free", "passed", "updates", "recorded", "logged"],
+    [
+        "known",
+        "held_back",
+        "work_order_rows",
+        "free_work_orders",
+        "update_work_orders",
+        "log_rows",
+        "log_rows_passed",
+        "insert_log"
+    ],
     ["answer", "answer_known"],
     [WorkOrders, Updates, Unverified]
 );
 /// With barcodes to claim.
 static CLAIMING: LazyLock<Statement> = statement!(
-    ["offered", "wanted_all", "passed", "updates", "recorded", "logged", "inserted"],
+    [
+        "work_order_rows",
+        "all_work_orders",
+        "update_work_orders",
+        "log_rows",
+        "log_rows_passed",
+        "insert_log",
+        "insert_claims"
+    ],
     ["answer"],
     [WorkOrders, Updates, NewClaims]
 );
@@ -148,13 +168,13 @@ static CLAIMING_LOOKING: LazyLock<Statement> = statement!(
         "known",
         "claimed",
         "held_back_claimed",
-        "offered",
-        "wanted_free",
-        "passed",
-        "updates",
-        "recorded",
-        "logged",
-        "inserted"
+        "work_order_rows",
+        "free_work_orders",
+        "update_work_orders",
+        "log_rows",
+        "log_rows_passed",
+        "insert_log",
+        "insert_claims"
     ],
     ["answer", "answer_known", "answer_claimed"],
     [WorkOrders, Updates, NewClaims, Unverified, Unclaimed]
@@ -165,16 +185,16 @@ static UNBINDING: LazyLock<Statement> = statement!(
         "known",
         "claimed",
         "held_back_claimed",
-        "offered",
-        "wanted_free",
-        "passed",
-        "updates",
-        "recorded",
-        "logged",
-        "inserted",
-        "changed_claims"
+        "work_order_rows",
+        "free_work_orders",
+        "update_work_orders",
+        "log_rows",
+        "log_rows_passed",
+        "insert_log",
+        "insert_claims",
+        "change_claims"
     ],
-    ["answer", "answer_known", "answer_claimed", "answer_changed_claims"],
+    ["answer", "answer_known", "answer_claimed", "answer_change_claims"],
     [WorkOrders, Updates, NewClaims, DeletedClaims, TakenOverClaims, Unverified, Unclaimed]
 );
 

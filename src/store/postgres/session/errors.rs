@@ -23,7 +23,7 @@ pub(in super::super) fn judge(error: sqlx::Error) -> StoreError {
         ) => StoreError::Taken(error.into()),
         // serialization failure, deadlock, lock not available, statement timeout
         ("40001" | "40P01" | "55P03" | "57014", _) => StoreError::TryAgain(error.into()),
-        // claims that are not as they were loaded: see `changed_claims.sql`
+        // claims that are not as they were loaded: see `change_claims.sql`
         ("22012", _) => StoreError::TryAgain(error.into()),
         // a standby: connect again, to the server that is the primary now
         ("25006", _) => StoreError::Broken(error.into()),

@@ -6,9 +6,9 @@
 //! | step | statement | if the process dies here |
 //! | --- | --- | --- |
 //! | take the write lock; look for what no load has looked up | `known.sql`, or `begin immediate` alone | nothing is written |
-//! | update the work orders that pass | `passed.sql` | nothing is written |
-//! | add to the log | `logged.sql` | nothing is written |
-//! | change claims, if there are any | `deleted.sql`, `taken_over.sql`, `inserted.sql` | nothing is written |
+//! | update the work orders that pass | `update_work_orders.sql` | nothing is written |
+//! | add to the log | `insert_log.sql` | nothing is written |
+//! | change claims, if there are any | `delete_claims.sql`, `take_over_claims.sql`, `insert_claims.sql` | nothing is written |
 //! | COMMIT | | all of it is written, or nothing |
 
 use std::collections::HashSet;
@@ -29,11 +29,15 @@ use crate::domain::update::Update;
 use crate::store::counting::{CLAIM, ClaimRow, GUARDED, sorted_updates};
 use crate::store::{Batch, StoreError, Written, rows};
 
-pub(in super::super) static PASSED: OnRows<WorkOrderChange> = OnRows::new(include_str!("passed.sql"), GUARDED);
-pub(in super::super) static LOGGED: OnRows<Update> = OnRows::new(include_str!("logged.sql"), Update::COLUMNS);
-pub(in super::super) static DELETED: OnRows<(ClaimKey, Claim)> = OnRows::new(include_str!("deleted.sql"), CLAIM);
-pub(in super::super) static TAKEN_OVER: OnRows<(ClaimKey, Claim)> = OnRows::new(include_str!("taken_over.sql"), CLAIM);
-pub(in super::super) static INSERTED: OnRows<(ClaimKey, Claim)> = OnRows::new(include_str!("inserted.sql"), CLAIM);
+pub(in super::super) static UPDATE_WORK_ORDERS: OnRows<WorkOrderChange> =
+    OnRows::new(include_str!("update_work_orders.sql"), GUARDED);
+pub(in super::super) static INSERT_LOG: OnRows<Update> = OnRows::new(include_str!("insert_log.sql"), Update::COLUMNS);
+pub(in super::super) static DELETE_CLAIMS: OnRows<(ClaimKey, Claim)> =
+    OnRows::new(include_str!("delete_claims.sql"), CLAIM);
+pub(in super::super) static TAKE_OVER_CLAIMS: OnRows<(ClaimKey, Claim)> =
+    OnRows::new(include_str!("take_over_claims.sql"), CLAIM);
+pub(in super::super) static INSERT_CLAIMS: OnRows<(ClaimKey, Claim)> =
+    OnRows::new(include_str!("insert_claims.sql"), CLAIM);
 
 /// The claims in the table are not those that were loaded.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +75,10 @@ pub(super) async fn write(
     let free = batch.changes.iter().filter(|change| !held_back.contains(&change.row.work_order)).collect();
     let changes = pass(connection, free).await?;
 
-    LOGGED.change(connection, &sorted_updates(changes.iter().copied())).await?;
+    INSERT_LOG.change(connection, &sorted_updates(changes.iter().copied())).await?;
     let deleted = claims(&changes, |change| &change.delete);
     let taken_over = claims(&changes, |change| &change.take_over);
-    for (statement, rows) in [(&DELETED, deleted), (&TAKEN_OVER, taken_over)] {
+    for (statement, rows) in [(&DELETE_CLAIMS, deleted), (&TAKE_OVER_CLAIMS, taken_over)] {
         let found = statement.change(connection, &rows).await?;
         if found != rows.len() as u64 {
             // The claims were loaded and the stamp has not changed since, so somebody else writes to the
@@ -82,7 +86,7 @@ pub(super) async fn write(
             return Err(StoreError::TryAgain(ClaimsDiffer { expected: rows.len(), found }.into()).into());
         }
     }
-    INSERTED.change(connection, &claims(&changes, |change| &change.insert)).await?;
+    INSERT_CLAIMS.change(connection, &claims(&changes, |change| &change.insert)).await?;
     written.passed = changes.iter().map(|change| change.row.work_order.clone()).collect();
     Ok(written)
 }
@@ -103,7 +107,7 @@ async fn pass<'a>(
     connection: &mut SqliteConnection,
     mut changes: Vec<&'a WorkOrderChange>,
 ) -> Result<Vec<&'a WorkOrderChange>, Failure> {
-    let passed: HashSet<String> = PASSED.fetch(connection, &changes).await?.into_iter().collect();
+    let passed: HashSet<String> = UPDATE_WORK_ORDERS.fetch(connection, &changes).await?.into_iter().collect();
     changes.retain(|change| passed.contains(change.row.work_order.as_str()));
     Ok(changes)
 }
