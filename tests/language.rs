@@ -52,8 +52,7 @@ const BANNED: [&str; 14] = [
 ];
 
 /// Files and folders that are not good yet, by what is measured.
-const STILL_TO_DO: &[(&str, Measure)] =
-    &[("ARCHITECTURE.md", Measure::Sentences), ("ARCHITECTURE.md", Measure::Words), ("src", Measure::Words)];
+const STILL_TO_DO: &[(&str, Measure)] = &[("src", Measure::Words)];
 
 /// What is measured of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

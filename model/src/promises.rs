@@ -103,8 +103,8 @@ fn architecture_md_tells_what_carries_the_weight() {
             add(&[one, other]);
         }
     }
-    let spare: Vec<&str> = SPARE.iter().map(|guard| guard.words()).collect();
-    table += &format!("| all of these at once: {} | nothing |\n", spare.join("; "));
+    let spare = SPARE.map(|guard| format!("- {}\n", guard.words())).concat();
+    table += &format!("| all guards of the list below at once | nothing |\n\n{spare}");
 
     let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md");
     let map = std::fs::read_to_string(map).expect("ARCHITECTURE.md can be read");
