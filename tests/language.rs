@@ -13,9 +13,6 @@
 //! - In Chinese a **clause** ends with `，。；：！？、` or where its line ends, and has 40 characters at
 //!   most. Code in backticks is one character.
 //! - **Words** that were hard to understand do not come back: in documents, in `--help` and in `src`.
-//!
-//! A file that is not good yet is in [`STILL_TO_DO`], with what is wrong with it. A listed file that has
-//! become good fails, so that the list gets empty.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -51,9 +48,6 @@ const BANNED: [&str; 14] = [
     "gets it for ever",
 ];
 
-/// Files and folders that are not good yet, by what is measured.
-const STILL_TO_DO: &[(&str, Measure)] = &[("src", Measure::Words)];
-
 /// What is measured of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Measure {
@@ -87,13 +81,7 @@ fn the_documents_are_plain() {
     }
     note("src", Measure::Words, sources().iter().flat_map(|(file, text)| in_file(file, banned(text))).collect());
     note("--help", Measure::Words, banned(&help()));
-
-    let listed = |file: &str, measure| STILL_TO_DO.contains(&(file, measure));
-    let found: Vec<_> = wrong.iter().filter(|((file, measure), _)| !listed(file, *measure)).collect();
-    assert!(found.is_empty(), "{found:#?}");
-    let good = STILL_TO_DO.iter().filter(|(file, measure)| !wrong.contains_key(&((*file).to_owned(), *measure)));
-    let good: Vec<_> = good.collect();
-    assert!(good.is_empty(), "good now, take them off the list: {good:#?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_misfortune_happens_about_as_often_as_said_and_by_the_seed() {
+    fn every_network_fault_happens_about_as_often_as_said_and_by_the_seed() {
         let draw = |seed| {
             let mut chance = StdRng::seed_from_u64(seed);
             Vec::from_iter((0..10_000).map(|_| Fate::draw(&mut chance)))

@@ -151,7 +151,7 @@ impl Picture {
             row(words.counted, counted, &remark),
             row(words.naive, numbers.reached, &naive),
             String::new(),
-            format!("  {}{}", padded(words.network, SHORT_LABEL), (words.misfortunes)(numbers)),
+            format!("  {}{}", padded(words.network, SHORT_LABEL), (words.network_faults)(numbers)),
             format!("  {}{}", padded(words.stopped, SHORT_LABEL), (words.repeats)(numbers)),
         ]
     }

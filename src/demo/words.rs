@@ -43,7 +43,7 @@ pub(super) struct Words {
     pub naive: &'static str,
     pub too_many: fn(u64) -> String,
     pub network: &'static str,
-    pub misfortunes: fn(&Numbers) -> String,
+    pub network_faults: fn(&Numbers) -> String,
     pub stopped: &'static str,
     pub repeats: fn(&Numbers) -> String,
     pub audit: &'static str,
@@ -69,7 +69,7 @@ static ENGLISH: Words = Words {
     naive: "a naive counter",
     too_many: |parts| format!("{} too many", grouped(parts)),
     network: "requests",
-    misfortunes: |numbers| {
+    network_faults: |numbers| {
         format!(
             "{} sent · {} lost · {} answers lost · {} doubled · {} late",
             grouped(numbers.sent),
@@ -108,7 +108,7 @@ static CHINESE: Words = Words {
     naive: "简单累加",
     too_many: |parts| format!("多计 {}", grouped(parts)),
     network: "请求",
-    misfortunes: |numbers| {
+    network_faults: |numbers| {
         format!(
             "发出 {} · 丢失 {} · 响应丢失 {} · 重复到达 {} · 延迟到达 {}",
             grouped(numbers.sent),
