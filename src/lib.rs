@@ -16,6 +16,7 @@
 //!
 //! Around them:
 //!
+//! - [`clock`]: the time of this machine.
 //! - [`config`]: the settings.
 //! - [`schedule`]: when checks run.
 //! - [`telemetry`]: the metrics and the log.
@@ -26,6 +27,7 @@
 pub mod alarms;
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod counting;
 pub mod demo;

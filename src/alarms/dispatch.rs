@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::clock;
 use super::senders::{Delivered, NotDelivered, Sender};
 use super::wording;
+use crate::clock;
 use crate::domain::outbox::{ChannelState, Message, Outcome};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;

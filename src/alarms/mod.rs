@@ -8,7 +8,6 @@
 //! neither a scan nor another channel.
 
 mod channels;
-mod clock;
 pub mod dispatch;
 mod outbox;
 pub mod senders;

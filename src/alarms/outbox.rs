@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::channels::Channels;
-use super::clock::now;
 use super::dispatch::{Dispatch, Stepped};
 use super::step::{caught, every};
+use crate::clock::now;
 use crate::store::alarms::AlarmStore;
 use crate::telemetry::Metrics;
 

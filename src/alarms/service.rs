@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::channels::Channels;
-use super::clock::now;
 use super::dispatch::Dispatch;
 use super::outbox::{self, Queue};
 use super::senders::Sender;
 use super::step::{caught, every};
 use super::watch::{WATCH_EVERY, Watch};
+use crate::clock::now;
 use crate::store::alarms::AlarmStore;
 use crate::telemetry::Metrics;
 

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::deployment::Beside;
 use super::failure::Failure;
-use super::watching::{now, senders};
+use super::watching::senders;
 use crate::alarms::wording;
+use crate::clock::now;
 use crate::config::Deployment;
 use crate::domain::alarm::Alarm;
 use crate::domain::channel::Channel;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::deployment::Parts;
 use crate::alarms::senders::{BadAddress, Sender, address_policy};
 use crate::alarms::watch::{self, Replica, Watch};
+use crate::clock;
 use crate::config::Config;
 use crate::domain::channel::Channel;
 use crate::domain::consistency::Range;
-use crate::domain::time::Timestamp;
 use crate::lease::Health;
 use crate::schedule::Schedule;
 use crate::telemetry::Metrics;
@@ -48,7 +48,7 @@ pub(super) fn watch(
         },
         Replica { holder: parts.lease.owner().to_string(), name: name_of_process(address) },
         Box::new(move || lease.health() == Health::Away),
-        now(),
+        clock::now(),
     )
 }
 
@@ -63,9 +63,4 @@ fn name_of_process(address: Option<SocketAddr>) -> String {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let machine = if machine.trim().is_empty() { "localhost" } else { machine.trim() };
     address.map_or_else(|| machine.to_owned(), |address| format!("{machine}:{}", address.port()))
-}
-
-/// The current time.
-pub(super) fn now() -> Timestamp {
-    Timestamp::cut(chrono::Utc::now()).expect("the clock is between the years 1 and 9999")
 }

@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use chrono::Utc;
-
 use super::answer::Answer;
 use super::queue::{WaitingRequest, Work};
+use crate::clock;
 use crate::domain::decide::{Arrival, ClaimKey, Decision, Facts, Verdict, decide};
 use crate::domain::ids::{Fence, Owner, RequestId, Stamp, WorkOrderNumber};
 use crate::domain::request::Ask;
-use crate::domain::time::Timestamp;
 use crate::domain::update::Update;
 use crate::store::{Batch, Wanted, Written};
 
@@ -124,7 +122,7 @@ pub(super) fn judge(
     leases: &HashMap<WorkOrderNumber, (Fence, Owner)>,
     unverified: Unverified,
 ) -> Decided {
-    let now = Timestamp::cut(Utc::now()).expect("the clock is between the years 1 and 9999");
+    let now = clock::now();
     let waiting = work.iter().flat_map(|work| &work.waiting);
     let arrivals: Vec<Arrival<'_>> =
         waiting.map(|waiting| Arrival { request: &waiting.request, principal: &waiting.principal }).collect();

@@ -15,7 +15,6 @@
 //! | 6 release the lease | `release_check_lease` | it runs out |
 
 pub mod checks;
-mod clock;
 pub mod repair;
 mod retry;
 
@@ -28,8 +27,8 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use self::checks::{CHECK_LEASE, Interrupted};
-use self::clock::now;
 use self::repair::{NotRepaired, RepairAsk, Repaired};
+use crate::clock::now;
 use crate::domain::consistency::{Check, CheckState, Finding, FindingState, Kind, Range, Remedy};
 use crate::domain::time::Timestamp;
 use crate::schedule::Schedule;

@@ -24,6 +24,8 @@ macro_rules! store_suite {
             an_edit_that_is_refused_writes_nothing
             an_edit_changes_stamp_and_revision
             a_write_is_read_back_whole
+            a_stale_work_order_keeps_back_its_own_rows_and_claims_whatever_the_statement
+            the_log_keeps_line_and_product_as_they_were
             a_stale_stamp_is_overtaken_and_writes_nothing
             every_write_leaves_its_own_stamp
             a_newer_fence_passes_and_an_older_one_is_refused

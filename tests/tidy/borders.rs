@@ -5,17 +5,18 @@
 use crate::reading::{By, Source, absolute, sources};
 
 /// The parts of `src`, and which others each may import (ARCHITECTURE.md, "Layers").
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("domain", &[]),
+    ("clock", &["domain"]),
     ("telemetry", &["domain"]),
     ("schedule", &["domain"]),
     ("config", &["domain", "telemetry", "schedule"]),
     ("store", &["domain", "telemetry"]),
     ("lease", &["domain", "telemetry"]),
-    ("counting", &["domain", "telemetry", "store", "lease"]),
-    ("monitor", &["domain", "telemetry", "schedule", "store"]),
-    ("alarms", &["domain", "telemetry", "schedule", "store"]),
-    ("http", &["domain", "telemetry", "store", "lease", "counting", "monitor", "alarms"]),
+    ("counting", &["domain", "clock", "telemetry", "store", "lease"]),
+    ("monitor", &["domain", "clock", "telemetry", "schedule", "store"]),
+    ("alarms", &["domain", "clock", "telemetry", "schedule", "store"]),
+    ("http", &["domain", "clock", "telemetry", "store", "lease", "counting", "monitor", "alarms"]),
 ];
 
 /// The parts that put the others together, and so may import them all.

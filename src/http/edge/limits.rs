@@ -35,7 +35,7 @@ impl Default for Limits {
             header_read: Duration::from_secs(10),
             request: Duration::from_secs(30),
             connections: 4096,
-            in_flight: 2048,
+            in_flight: 4096,
             linger: Duration::from_secs(1),
             grace: Duration::from_secs(25),
         }

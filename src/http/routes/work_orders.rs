@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
-use chrono::Utc;
 use serde::Serialize;
 
 use super::etag;
+use crate::clock;
 use crate::domain::ids::{Fence, QUANTITY_LIMIT, Quantity, Revision, Seq, Stamp, WorkOrderNumber};
 use crate::domain::request::{NAME_MAX, NOTE_MAX};
 use crate::domain::time::Timestamp;
@@ -137,7 +137,7 @@ async fn edit(http: &Http, headers: &HeaderMap, number: &WorkOrderNumber, edit: 
 }
 
 fn fresh() -> Fresh {
-    let now = Timestamp::cut(Utc::now()).expect("the clock stands before the year 10000");
+    let now = clock::now();
     Fresh { stamp: Stamp(rand::random()), revision: Revision(rand::random()), now }
 }
 

@@ -4,6 +4,18 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 use super::counting::{load, write};
 use super::{planning, updates};
+use crate::domain::column::{Column, Row as _};
+use crate::domain::update::Update;
+use crate::store::counting::CLAIM;
+use crate::store::planning::WORK_ORDER;
+
+async fn migrated() -> SqliteConnection {
+    let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory is there");
+    for migration in crate::store::migrations::SQLITE.iter() {
+        connection.execute(migration.sql.clone()).await.expect("the schema is sound");
+    }
+    connection
+}
 
 /// The plan of a statement, a step a line. Without `analyze` it depends on the
 /// schema alone, so it stays the same however large the tables grow.
@@ -68,5 +80,23 @@ async fn lists_are_walked_down_an_index() {
         for step in steps {
             assert!(plan.iter().any(|found| found == step), "{step} in {plan:#?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_tables_of_columns_are_those_of_the_database() {
+    fn names<Row>(columns: &[Column<Row>]) -> Vec<&'static str> {
+        columns.iter().map(|column| column.name).collect()
+    }
+    let mut connection = migrated().await;
+    for (table, columns) in
+        [("update_log", names(Update::COLUMNS)), ("work_orders", names(WORK_ORDER)), ("barcode_claims", names(CLAIM))]
+    {
+        let found: Vec<String> = sqlx::query_scalar("select name from pragma_table_info(?1) order by cid")
+            .bind(table)
+            .fetch_all(&mut connection)
+            .await
+            .expect("the schema is sound");
+        assert_eq!(columns, found, "{table}");
     }
 }

@@ -41,7 +41,7 @@ pub async fn a_batch_longer_than_any_statement_is_written_whole(store: Shared) {
     requests.push(scan(&numbers[1]));
     count(&*store, &requests).await;
     assert_eq!(row(&*store, &numbers[0]).await.input_quantity, pieces(1500));
-    for n in [0, 999, 1000, 1499] {
+    for n in [0, 511, 512, 1023, 1024, 1499] {
         assert_eq!(claims(&*store, &numbers[0], &format!("A{n}")).await.len(), 1, "A{n}");
     }
     audit(&*store, &numbers[0]).await;

@@ -47,6 +47,51 @@ pub async fn a_write_is_read_back_whole(store: Shared) {
     assert_eq!(claims(&*store, &numbers[0], "A1").await, [(1, requests[0].request_id.clone())]);
 }
 
+/// Each kind of statement: without barcodes, with barcodes, and with claims that go or change hands.
+pub async fn a_stale_work_order_keeps_back_its_own_rows_and_claims_whatever_the_statement(store: Shared) {
+    let kinds: [fn(&WorkOrderNumber) -> Vec<Request>; 3] = [
+        |number| vec![scan(number), correct(number, 2), correct(number, -99)],
+        |number| vec![scan_of(number, "B1"), scan(number), scan_of(number, "A1")],
+        |number| vec![unbind(number, "A1"), scan_of(number, "B1"), unbind(number, "A2"), scan_of(number, "A2")],
+    ];
+    for requests_of in kinds {
+        let numbers = [work_order(&*store).await, work_order(&*store).await, work_order(&*store).await];
+        for number in &numbers {
+            count(&*store, &[scan_of(number, "A1"), scan_of(number, "A2")]).await;
+        }
+        let requests: Vec<Request> = numbers.iter().flat_map(requests_of).collect();
+        let batch = prepared(&*store, &requests).await;
+        count(&*store, &[scan(&numbers[1])]).await;
+        let (before, claimed) = (row(&*store, &numbers[1]).await, claims(&*store, &numbers[1], "A1").await);
+
+        let written = store.write(&batch).await.unwrap();
+        assert_eq!(written.passed, HashSet::from([numbers[0].clone(), numbers[2].clone()]));
+        assert_eq!(row(&*store, &numbers[1]).await, before);
+        assert_eq!(log(&*store, &numbers[1]).await.len(), 3, "its rows before, and no other");
+        assert_eq!(claims(&*store, &numbers[1], "A1").await, claimed);
+        for change in batch.changes.iter().filter(|change| change.row.work_order != numbers[1]) {
+            assert_eq!(row(&*store, &change.row.work_order).await, change.row);
+            assert_eq!(log(&*store, &change.row.work_order).await.len(), 2 + change.updates.len());
+        }
+        for number in &numbers {
+            audit(&*store, number).await;
+        }
+    }
+}
+
+pub async fn the_log_keeps_line_and_product_as_they_were(store: Shared) {
+    let number = work_order(&*store).await;
+    let planned = [(Some("L1"), None), (None, Some("WA2080")), (Some("L2"), Some("WA2081"))];
+    for (line, product_code) in planned {
+        let plan = Plan { line: line.map(Into::into), product_code: product_code.map(Into::into), ..plan() };
+        put(&*store, &number, plan).await;
+        count(&*store, &[scan(&number)]).await;
+    }
+    let log = log(&*store, &number).await.into_iter().rev();
+    let kept: Vec<_> = log.map(|row| (row.line, row.product_code)).collect();
+    assert_eq!(kept, planned.map(|(line, product)| (line.map(str::to_owned), product.map(str::to_owned))));
+}
+
 pub async fn a_stale_stamp_is_overtaken_and_writes_nothing(store: Shared) {
     let numbers = [work_order(&*store).await, work_order(&*store).await];
     let requests = [scan_of(&numbers[0], "A1"), scan_of(&numbers[1], "A1")];

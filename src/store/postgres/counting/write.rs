@@ -107,6 +107,8 @@ impl Statement {
         let mut first = 1;
         let mut unnested = Vec::new();
         for list in lists {
+            let placeholder = format!("{{{}}}", list.placeholder());
+            assert!(template.contains(&placeholder), "no part takes the list {placeholder}");
             let (arrays, text) = list.unnested(first);
             first += arrays;
             unnested.push((list.placeholder(), text));
