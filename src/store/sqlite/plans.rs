@@ -20,7 +20,7 @@ async fn plan_of(statement: &'static str) -> Vec<String> {
     steps.into_iter().map(|(_, _, _, detail)| detail).collect()
 }
 
-/// The steps that walk something from end to end, but for lists that came with the statement.
+/// Steps that scan a whole table (lists sent with the statement do not count).
 async fn walks_of(statement: &'static str) -> Vec<String> {
     let sent = ["VIRTUAL TABLE", "CONSTANT", "VALUES CLAUSE"];
     let plan = plan_of(statement).await.into_iter();

@@ -33,7 +33,7 @@ const TRANSACTION_TIMEOUT: &str = "7s";
 pub(in super::super) enum Plans {
     /// Once: the statements of counting are built of probes that have only one good plan.
     Generic,
-    /// For the values at hand, as lists with optional filters need it.
+    /// For the values of each run, as lists with optional filters need it.
     Custom,
 }
 
