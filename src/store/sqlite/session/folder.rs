@@ -1,4 +1,5 @@
-//! The data folder: makes, migrates, checks and locks it. The lock keeps out a second `serve`.
+//! The data folder: makes, migrates, checks and locks it. While one `serve` holds the lock, a second one
+//! can't start.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
