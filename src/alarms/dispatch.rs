@@ -105,7 +105,7 @@ impl Dispatch {
         Ok(claimed)
     }
 
-    /// Writes the result of an attempt, unless another process has claimed the channel meanwhile.
+    /// Writes the result of an attempt, unless another process has claimed the channel since.
     async fn write_result(
         &self,
         message: &Message,

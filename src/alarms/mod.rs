@@ -1,11 +1,16 @@
 //! Alarms: compares what is wrong with the alarms that are open, and sends the difference to people.
 //!
-//! In reading order: [`watch`] compares, every ten seconds, on one replica at a time, and puts
-//! messages into the outbox; [`outbox`] wakes, for each channel, the [`dispatch`] that sends its
-//! queue; [`wording`] has the words; [`senders`] are the ways to send. [`Alarms`] runs all of it.
+//! In reading order:
 //!
-//! Alarms use connections of their own, and nothing waits for them. A channel that hangs delays
-//! neither a scan nor another channel.
+//! - [`watch`] compares, every ten seconds, on one replica at a time. It puts messages into the outbox.
+//! - [`outbox`] watches the queues, and wakes the dispatch of a channel.
+//! - [`dispatch`] sends the queue of one channel.
+//! - [`wording`] has the words.
+//! - [`senders`] are the ways to send.
+//! - [`service`] runs all of it, as [`Alarms`].
+//!
+//! Alarms use connections of their own, and nothing waits for them. A channel that hangs delays neither a
+//! scan nor another channel.
 
 mod channels;
 pub mod dispatch;

@@ -1,4 +1,4 @@
-//! How the tasks of the alarms run their steps.
+//! Two helpers of the tasks of the alarms: a step that survives a panic, and a regular tick.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;

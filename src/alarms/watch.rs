@@ -7,10 +7,10 @@
 //! | 3 write changed alarms and their messages | `record`, one transaction | all of it is written or nothing |
 //! | 4 once a minute: delete what is old | `clean_up` | the next holder of the lease does it |
 //!
-//! Everything is read anew in each step. So any replica can do it, also one that has just started. That
-//! its Redis or its database is away, only a process itself can see; it reports that to the others
-//! through the store. While the store itself is away, each replica tells people directly, and records
-//! that later.
+//! Everything is read anew in each step. So any replica can do it, also one that has just started. Only
+//! the process itself sees that its Redis or database does not answer. It reports that to the others
+//! through the store. If the store itself is down, each replica tells people directly, and records that
+//! later.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub type Due = Arc<dyn Fn(Timestamp) -> Option<Timestamp> + Send + Sync>;
 /// What raises an alarm, as configured.
 #[derive(Clone)]
 pub struct Settings {
-    /// How long Redis or the database may be away.
+    /// How long Redis or the database may be down before an alarm.
     pub after: Duration,
     /// This many refused duplicates at one station are a burst.
     pub duplicates: i64,

@@ -1,4 +1,6 @@
-//! What the commands need that work beside a running service.
+//! What some commands do: `migrate`, `consistency`, `alarms` and its test message.
+//!
+//! They work while a service runs, or without one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -18,7 +18,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::folder::{self, FolderLock};
 use crate::telemetry::Metrics;
 
-/// The store for a command that works beside a running service.
+/// The store for a command. A service may run at the same time.
 pub(super) struct Beside {
     pub(super) consistency: Arc<dyn ConsistencyStore>,
     pub(super) alarms: Arc<dyn AlarmStore>,

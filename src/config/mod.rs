@@ -1,4 +1,4 @@
-//! The configuration: what the settings come to. Flags override the environment, and the environment
+//! The configuration, made from the settings. Flags override the environment, and the environment
 //! overrides the settings file.
 //!
 //! - `settings`: the table of all settings, from which the flags are made.

@@ -152,7 +152,7 @@ pub(super) mod tests {
         })
     }
 
-    /// The configuration that they come to.
+    /// The configuration that is read from them.
     pub(in crate::config) fn read(args: &[&str], env: &[(&str, &str)]) -> Result<Config, BadConfig> {
         gather(args, env)?.read()
     }

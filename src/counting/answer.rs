@@ -1,4 +1,5 @@
-//! The answers of counting.
+//! The answers of counting. Types only: `batch.rs` makes the answers, and `http/routes/counted.rs` turns
+//! them into HTTP.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use crate::domain::update::Update;
 
-/// What became of a request.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// It is decided: counted or refused for good, by this request or by an earlier equal one.
@@ -27,7 +28,7 @@ pub enum Answer {
     },
     /// There is no such work order.
     WorkOrderUnknown,
-    /// It is not decided, or not known to be decided: to be retried under the same id.
+    /// It is not decided, or it is unknown whether it is. The client retries it under the same id.
     Unsettled(Unsettled),
 }
 
@@ -39,7 +40,7 @@ pub enum Unsettled {
     Overloaded,
     /// The store did not answer in time.
     StorageUnavailable,
-    /// Redis is away and the fallback is `refuse`.
+    /// Redis does not answer, and the fallback is `refuse`.
     LeaseUnavailable,
     /// The service is about to stop.
     ShuttingDown,

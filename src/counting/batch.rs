@@ -1,4 +1,4 @@
-//! A batch: what it needs to know, what was decided, and who is answered what.
+//! A batch: what has to be looked up for it, what was decided, and which request gets which answer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -140,7 +140,7 @@ pub(super) fn judge(
     Decided { verdicts, batch: Batch { changes, unverified: ids, unclaimed } }
 }
 
-/// The updates at hand that counted the barcodes of `facts`.
+/// The updates in `facts` that counted the barcodes of its claims.
 pub(super) fn originals(facts: &Facts) -> HashMap<RequestId, Arc<Update>> {
     let claims = facts.claims.values().flatten();
     claims
@@ -209,7 +209,7 @@ pub(super) fn missing_original(answer: &Answer) -> Option<&RequestId> {
     }
 }
 
-/// Fills in the originals that are at hand.
+/// Fills in the originals that are in `known`.
 pub(super) fn fill_originals(answers: &mut [(WaitingRequest, Answer)], known: &HashMap<RequestId, Arc<Update>>) {
     for (_, answer) in answers {
         if let Answer::Decided { update, original: original @ None, .. } = answer

@@ -1,4 +1,4 @@
-//! The way in: requests go into the queues, and each gets a receiver for its answer.
+//! Takes requests from the routes, puts them into the queues, and returns a receiver for each answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;

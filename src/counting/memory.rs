@@ -1,8 +1,8 @@
 //! What the leased lanes remember: rows as they wrote them, and updates that they have seen.
 //!
-//! Memory spares the load, never the check. The guarded write finds out if a row is stale, and looks
-//! up request ids and barcodes that no load has seen. All of memory is dropped if another server may
-//! be behind the store: after an error or on a new connection.
+//! With memory a load may be skipped. The check in the write never is. The guarded write finds out if a
+//! row is stale, and looks up request ids and barcodes that no load has seen. All of memory is dropped if
+//! another server may be behind the store: after an error or on a new connection.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

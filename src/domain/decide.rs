@@ -1,8 +1,8 @@
-//! Decide: facts and requests in, outcomes and changes out.
+//! All counting rules: status, barcode, plan, zero, and replays.
 //!
-//! The whole of the counting rules. Requests are judged in order of arrival, each
-//! seeing the effects of the ones before it, so a batch comes to the same end as
-//! its requests one by one.
+//! Facts and requests in, outcomes and changes out. Requests are judged in order of arrival. Each one
+//! sees the effects of the ones before it. So a batch has the same result as its requests alone, one
+//! after the other.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use super::time::Timestamp;
 use super::update::{Asked, Outcome, RENDERING, RefusalCode, Update};
 use super::work_order::{BarcodePolicy, WorkOrder};
 
-/// What the store knows that bears on a batch of requests.
+/// What the store knows about a batch of requests.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The work orders that exist.
     pub work_orders: HashMap<WorkOrderNumber, WorkOrder>,
-    /// The updates of request ids that are decided already.
+    /// The updates of those request ids that are decided already.
     pub updates: HashMap<RequestId, Arc<Update>>,
-    /// The standing claims per barcode, oldest first: the newest as many as the batch
-    /// has unbinds of it, and one more.
+    /// The standing claims, oldest first. Of each barcode: the newest n + 1, where n is the number of its
+    /// unbinds in the batch.
     pub claims: HashMap<ClaimKey, Vec<Claim>>,
 }
 
-/// What a barcode is claimed for.
+/// The place of a claim: a barcode counts there once, unless barcodes are repeatable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct ClaimKey {
     /// The work order.
@@ -41,7 +41,7 @@ pub struct ClaimKey {
 }
 
 impl ClaimKey {
-    /// The claim that a request takes part in.
+    /// The key of the claim that a request makes or removes. `None` if it has no barcode.
     #[must_use]
     pub fn of(request: &Request) -> Option<Self> {
         Some(Self {
@@ -56,7 +56,7 @@ impl ClaimKey {
 /// A standing count of a barcode.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Claim {
-    /// 1 for the first standing count; above 1 only where barcodes are repeatable.
+    /// 1 for the first standing count. Above 1 only if barcodes are repeatable.
     pub ordinal: i64,
     /// The update that counted it.
     pub request_id: RequestId,
@@ -73,7 +73,7 @@ pub struct Arrival<'a> {
     pub principal: &'a Principal,
 }
 
-/// What is to be answered, and what must be written first.
+/// The answers, and what must be written before they are given.
 #[derive(Clone, Debug, Default)]
 pub struct Decision {
     /// One verdict per arrival, in order.
@@ -85,20 +85,20 @@ pub struct Decision {
 /// The answer to one request.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Counted or refused now: stands once its work order's change is written.
+    /// Counted or refused now. It stands once the change of its work order is written.
     Decided(Arc<Update>),
     /// The request id is decided already, and this is the same request.
     Replayed {
         /// The update.
         update: Arc<Update>,
-        /// Whether this very batch decides it, so that the answer stands only with the write.
+        /// Whether this batch decides it. Then the answer stands only once the batch is written.
         in_batch: bool,
     },
     /// The request id is decided already, for another request.
     KeyReused {
         /// The update of the other request.
         update: Arc<Update>,
-        /// Whether this very batch decides it.
+        /// Whether this batch decides it.
         in_batch: bool,
         /// The fields that differ.
         differs: Vec<&'static str>,
@@ -107,12 +107,13 @@ pub enum Verdict {
     WorkOrderUnknown,
 }
 
-/// All that a batch does to one work order: written whole or not at all.
+/// All that a batch changes in one work order. It is written whole or not at all.
 #[derive(Clone, Debug)]
 pub struct WorkOrderChange {
     /// The stamp that the row must still have.
     pub loaded: Stamp,
-    /// The row after; its `stamp` is still the loaded one, chance being no business of this function.
+    /// The new row, with the fence and the owner of its lease, if there is one. Its `stamp` is still the
+    /// loaded one: the caller sets a new random stamp, because this function is pure.
     pub row: WorkOrder,
     /// The new updates, counted and refused, in order.
     pub updates: Vec<Arc<Update>>,
@@ -120,8 +121,8 @@ pub struct WorkOrderChange {
     pub claims: ClaimChanges,
 }
 
-/// The net change of claims: three disjoint sets, since deleting and inserting one
-/// key in one statement has no order (pitfall 39).
+/// The net change of claims: three disjoint sets. In one statement, deleting and inserting the same key
+/// would have no order (pitfall 39).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimChanges {
     /// Claims that no longer stand.
@@ -197,7 +198,7 @@ struct WorkOrderDraft {
     updates: Vec<Arc<Update>>,
 }
 
-/// What a request may do: the counter's new value, and the claim that goes with it.
+/// The effect of an accepted request: the new value of its counter, and what happens to its claim.
 struct Effect {
     after: Quantity,
     claim: ClaimEffect,
@@ -231,7 +232,7 @@ impl WorkOrderDraft {
         Self { loaded, row, updates: Vec::new() }
     }
 
-    /// Judges one undecided request and lets it take effect.
+    /// Judges one undecided request and applies its effect.
     fn settle(&mut self, request: &Request, principal: &Principal, claims: &mut Claims<'_>) -> Arc<Update> {
         let counter = request.counter;
         let before = self.row.quantity(counter);
@@ -313,8 +314,7 @@ impl WorkOrderDraft {
     }
 }
 
-/// The rules, in the order of judgement: status, barcode (for a correction:
-/// `expected`), plan, zero.
+/// The rules, in this order: status, barcode (for a correction: `expected`), plan, zero.
 fn judge(row: &WorkOrder, request: &Request, claims: &Claims<'_>) -> Result<Effect, Refusal> {
     let counter = request.counter;
     let before = row.quantity(counter);
@@ -361,7 +361,7 @@ fn open(takes_it: bool) -> Result<(), Refusal> {
     if takes_it { Ok(()) } else { Err(RefusalCode::WorkOrderNotOpen.into()) }
 }
 
-/// `before` moved by `pieces`. Past the limit of all quantities is past every plan.
+/// `before` plus `pieces`. Above `QUANTITY_LIMIT`: refused as over plan, whatever the plan.
 fn moved(before: Quantity, pieces: i64) -> Result<Quantity, Refusal> {
     let after = before.get() + pieces;
     match Quantity::new(after) {
@@ -371,7 +371,7 @@ fn moved(before: Quantity, pieces: i64) -> Result<Quantity, Refusal> {
     }
 }
 
-/// The standing claims as they were loaded, and as they stand while the batch is judged.
+/// The claims as they were loaded, and as they are now, after the requests judged so far.
 struct Claims<'a> {
     loaded: &'a HashMap<ClaimKey, Vec<Claim>>,
     now: HashMap<ClaimKey, Vec<Claim>>,
@@ -400,7 +400,7 @@ impl Claims<'_> {
         self.now.entry(key).or_insert_with_key(|key| loaded.get(key).cloned().unwrap_or_default())
     }
 
-    /// What has to be written, per work order: loaded against standing, ordinal by ordinal.
+    /// What has to be written, per work order: the loaded claims compared with those now, by ordinal.
     fn net(self) -> HashMap<WorkOrderNumber, ClaimChanges> {
         let mut changes: HashMap<WorkOrderNumber, ClaimChanges> = HashMap::new();
         for (key, standing) in self.now {

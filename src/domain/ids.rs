@@ -67,7 +67,8 @@ shared_text! {
 }
 
 shared_text! {
-    /// One start of a process. It holds leases, and is noted as the last writer of a row.
+    /// The name of one start of a process. It holds leases, and a row notes which one wrote under its
+    /// fence.
     Owner
 }
 
@@ -82,8 +83,8 @@ number! {
 }
 
 number! {
-    /// A new random number with every write of a work order. The guarded write compares it. A counter
-    /// could come back to an old value after a failover.
+    /// A new random number with every write of a work order. The guarded write compares it. It is random
+    /// because a counter could come back to an old value after a failover.
     Stamp
 }
 
@@ -119,8 +120,8 @@ impl RequestId {
     /// Longest request id, in characters.
     pub const MAX: usize = 255;
 
-    /// Reads an Idempotency-Key: bare, or quoted as in the IETF draft (an RFC 8941 string). Both forms of
-    /// a key are the same key.
+    /// Reads an Idempotency-Key, bare or quoted as in the IETF draft (an RFC 8941 string). Bare and
+    /// quoted, it is the same key.
     pub fn parse(text: &str) -> Result<Self, NotARequestId> {
         let key = match text.strip_prefix('"') {
             Some(rest) => Self::unquote(rest)?,
@@ -191,7 +192,7 @@ impl Quantity {
         Delta(after.0 - self.0)
     }
 
-    /// `self` less `other`, not below 0.
+    /// `self` minus `other`, but not below 0.
     #[must_use]
     pub fn less(self, other: Self) -> Self {
         Self((self.0 - other.0).max(0))
@@ -220,7 +221,7 @@ impl Delta {
     }
 }
 
-/// A barcode: as sent, and in the form in which it is compared.
+/// A barcode, as sent and in canonical form. Barcodes are compared in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Barcode {
     /// As the terminal sent it.
@@ -243,7 +244,8 @@ impl Barcode {
     }
 }
 
-/// A production step: as sent, and in the form in which it is compared. An absent step is `""`.
+/// A production step, as sent and in canonical form. Steps are compared in canonical form. No step is
+/// `""`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// As the terminal sent it.

@@ -1,10 +1,16 @@
 //! The rules, and nothing else: no IO, no clock, no randomness.
 //!
-//! In reading order: the types of values ([`ids`], [`text`], [`time`]), rows as columns
-//! ([`column`]), a request ([`request`]), a work order ([`work_order`]), a row of the log
-//! ([`update`]), and the rules that make it from the other two ([`decide`]). Beside counting:
-//! what the monitor checks ([`consistency`]), alarms ([`alarm`]), the channels that send them
-//! ([`channel`]) and the queue of each channel ([`outbox`]).
+//! In reading order:
+//!
+//! - [`ids`], [`text`], [`time`]: the types of values.
+//! - [`column`]: rows as columns.
+//! - [`request`]: a request.
+//! - [`work_order`]: a work order.
+//! - [`update`]: a row of the update log.
+//! - [`decide`]: the counting rules. They make updates from requests and work orders.
+//! - [`consistency`]: what the monitor checks.
+//! - [`alarm`], [`channel`], [`outbox`]: alarms, the channels that send them, and the queue of each
+//!   channel.
 
 pub mod alarm;
 pub mod channel;

@@ -1,28 +1,31 @@
-//! Which text is accepted, and the form in which it is compared.
+//! Which text is accepted, and the canonical form in which texts are compared (contract, section 3).
 //!
-//! Contract, section 3: control characters and unassigned code points are refused. Lengths are checked
-//! before and after the canonical form. The canonical form is NFKC without outer white space. Accepted
-//! text is safe for both stores (no NUL, bounded length), and there is one way to compare it.
+//! - Control characters and unassigned code points are refused.
+//! - Lengths are checked as sent, and again in canonical form.
+//! - The canonical form is NFKC without outer white space.
+//!
+//! So both stores can keep every accepted text: it has no NUL, and its length is bounded.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// Group separator: between the elements of a GS1 code.
+/// Group separator. It separates the elements of a GS1 code.
 const GS: char = '\u{1d}';
 
 /// Why a text is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadText {
-    /// Shorter than allowed, perhaps only in canonical form.
+    /// It is empty, perhaps only in canonical form.
     #[error("must not be empty")]
     Empty,
-    /// Longer than allowed, before or after the canonical form.
+    /// It is too long, as sent or in canonical form.
     #[error("must be at most {0} characters, also in canonical form (NFKC)")]
     TooLong(usize),
     /// It has a control character.
     #[error("must not hold control characters")]
     Control,
-    /// It has a code point that Unicode has not assigned yet. Its canonical form may still change.
+    /// It has a code point that Unicode has not assigned yet. A later Unicode may change its canonical
+    /// form.
     #[error("must not hold unassigned code points")]
     Unassigned,
 }
@@ -36,10 +39,11 @@ pub fn check(text: &str, max: usize) -> Result<(), BadText> {
     Ok(())
 }
 
-/// Checks a code of at most `max` characters and returns its canonical form: NFKC, without outer white
-/// space (also CR and LF). GS is allowed.
+/// Checks a code of at most `max` characters and returns its canonical form: NFKC, without white space at
+/// its ends (also CR and LF). GS is allowed.
 ///
-/// A CR or LF *inside* means two codes in one text. It is refused like any other control character.
+/// A CR or LF inside means that two codes came in one text. It is refused like any other control
+/// character.
 pub fn canonical(text: &str, max: usize) -> Result<String, BadText> {
     let core = text.trim_matches(is_outer);
     if text.chars().count() > max {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// By how much the clocks of machines that work together may differ. If a time in a table is later than
-/// its writer can have meant, by more than this, the writer's clock has been set back since.
+/// By how much the clocks of machines that work together may differ. If a time is further ahead than any
+/// writer sets, that writer's clock was set back later.
 pub const SKEW: Duration = Duration::from_secs(60);
 
 /// A point in time in UTC, cut to whole milliseconds, in the years 1 to 9999. RFC 3339 can write that,

@@ -1,4 +1,7 @@
 //! One row of the update log: what a request did, or why it was refused.
+//!
+//! Also the test whether a request is the same as an earlier one ([`Update::differs`]), and the reasons
+//! to refuse a request ([`RefusalCode`]).
 
 use std::fmt;
 
@@ -124,11 +127,11 @@ impl Action {
     }
 }
 
-/// What came of a request.
+/// Whether a request was counted or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// It changed the quantity (by 0, where a correction asked for that).
+    /// It changed the quantity (by 0 if a correction asked for that).
     Counted,
     /// It changed nothing, and never will.
     Refused,
@@ -195,9 +198,9 @@ impl fmt::Display for RefusalCode {
 }
 
 impl Update {
-    /// The names of the fields in which a request differs from the one that made this
-    /// update; empty when it is the same request. All that can change the outcome or
-    /// the row is compared, in canonical form (contract, section 4).
+    /// The names of the fields in which a request differs from the one that made this update. Empty if it
+    /// is the same request. All fields that can change the outcome or the row are compared, in canonical
+    /// form (contract, section 4).
     #[must_use]
     pub fn differs(&self, request: &Request) -> Vec<&'static str> {
         let asked = Asked::of(&request.ask);

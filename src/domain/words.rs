@@ -1,4 +1,5 @@
-//! A test for enums whose variants have words: `strum` and `serde` must use the same ones.
+//! For tests only (`cfg(test)`): enums whose variants have words must have the same ones in `strum` and
+//! `serde`.
 
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -7,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use strum::VariantArray;
 
-/// Checks every variant: its word in text and in JSON is one word, from which both read it back.
+/// Checks every variant: its word as text and in JSON is the same, and both are read back.
 pub(crate) fn words_agree<T>()
 where
     T: VariantArray + FromStr + Copy + Debug + PartialEq + Serialize + DeserializeOwned + Into<&'static str>,

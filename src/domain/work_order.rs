@@ -15,10 +15,10 @@ pub const PLAN_TEXT_MAX: usize = 64;
 pub struct WorkOrder {
     /// Its number.
     pub work_order: WorkOrderNumber,
-    /// What planning owns, besides the hold.
+    /// What planning owns, except the hold.
     #[serde(flatten)]
     pub plan: Plan,
-    /// A person's hold. It goes before every other status.
+    /// A person's hold. It overrides every other status.
     pub hold: Option<Hold>,
     /// Why it is held, or why the hold was lifted.
     pub hold_reason: Option<String>,
@@ -36,11 +36,11 @@ pub struct WorkOrder {
     pub fence: Fence,
     /// Who wrote under that fence.
     pub fence_owner: Option<Owner>,
-    /// Compared by the guarded write.
+    /// The guarded write compares it, to see that nobody else has written the row.
     pub stamp: Stamp,
     /// The `ETag` of what planning owns.
     pub revision: Revision,
-    /// Whether a barcode was ever counted here. The policy is fixed from then on.
+    /// Whether a barcode was ever counted here. From then on the barcode policy is fixed.
     pub barcode_counted: bool,
     /// When it was created.
     pub created_at: Timestamp,
@@ -53,7 +53,7 @@ pub struct WorkOrder {
 pub struct Plan {
     /// Pieces to be made.
     pub planned_quantity: Quantity,
-    /// By how much input and output may exceed the plan. `None`: without limit.
+    /// By how many pieces input and output may exceed the plan. `None`: without limit.
     pub over_plan_allowance: Option<Quantity>,
     /// Whether a barcode counts once or any number of times.
     pub barcode_policy: BarcodePolicy,
@@ -104,7 +104,8 @@ impl Hold {
     }
 }
 
-/// The status of a work order: one pure function of (hold, quantities, plan).
+/// The status of a work order. It follows from hold, quantities and plan: see
+/// [`WorkOrder::present_status`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -115,9 +116,9 @@ pub enum Status {
     InProgress,
     /// Output has reached the plan.
     Completed,
-    /// Held by a person.
+    /// A person has paused it.
     Paused,
-    /// Held by a person for good.
+    /// A person has cancelled it.
     Cancelled,
 }
 
@@ -162,10 +163,10 @@ pub enum EditRefusal {
     /// There is no such work order.
     #[error("there is no such work order")]
     Unknown,
-    /// `If-Match` names another revision.
+    /// `If-Match` names other revisions, or there is no such work order.
     #[error("the work order was changed in the meantime")]
     RevisionDiffers,
-    /// A barcode was counted under the present policy.
+    /// The barcode policy would change, and a barcode was counted already.
     #[error("the barcode policy is fixed once a barcode was counted")]
     BarcodePolicyFixed,
 }
@@ -195,7 +196,7 @@ pub enum Precondition {
     AnyOf(Vec<Revision>),
 }
 
-/// The values that a write needs and a pure function can't make: random numbers and the time.
+/// Values that a write needs, and that a pure function can't make: random numbers and the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Fresh {
     /// The stamp to write.
@@ -227,8 +228,8 @@ impl WorkOrder {
         self.status = self.present_status();
     }
 
-    /// **The** status function. A hold goes first. Else: completed if output ≥ plan > 0, in progress if
-    /// anything was counted, else pending (contract, section 5).
+    /// The only place that computes a status (contract, section 5). A hold goes first. Else: completed if
+    /// output ≥ plan > 0, in progress if anything was counted, else pending.
     #[must_use]
     pub fn present_status(&self) -> Status {
         let planned = self.plan.planned_quantity;
@@ -241,13 +242,13 @@ impl WorkOrder {
         }
     }
 
-    /// Planned quantity minus the counter, never below 0.
+    /// Planned quantity minus the counter, but not below 0.
     #[must_use]
     pub fn remaining(&self, counter: Counter) -> Quantity {
         self.plan.planned_quantity.less(self.quantity(counter))
     }
 
-    /// Whether the plan lets the counter have this value. Plan and allowance limit input and output, not
+    /// Whether the plan allows this value of the counter. Plan and allowance limit input and output, not
     /// scrap.
     #[must_use]
     pub fn plan_allows(&self, counter: Counter, quantity: Quantity) -> bool {
@@ -285,7 +286,7 @@ impl Edit {
     /// The row after this change, given the row before it.
     ///
     /// # Errors
-    /// If the change is refused. Nothing is to be written then.
+    /// If the change is refused. Then nothing must be written.
     pub fn apply(
         &self,
         number: &WorkOrderNumber,

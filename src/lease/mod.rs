@@ -1,7 +1,17 @@
 //! The lease: which replica works on a work order now.
 //!
-//! It only orders the work. The store decides, in the transaction of the write. If a lease is
-//! wrong, runs out or is gone, counting is slower but stays correct.
+//! It only orders the work. The store decides, in the transaction of the write. If a lease is wrong, runs
+//! out or is gone, counting is slower but stays correct.
+//!
+//! If Redis hangs:
+//!
+//! | what happens | where |
+//! | --- | --- |
+//! | A call ends after 150 ms, connecting and one retry included. | `CALL_LIMIT` in `redis/limits.rs` |
+//! | Work orders without a lease: row lock, or 503 if `lease-fallback=refuse`. | `redis/leases.rs` |
+//! | After three failures in a row, Redis is not asked any more. | `breaker.rs` |
+//! | Each second, a probe asks Redis. If it answers, leases are granted again. | `redis/keeper.rs` |
+//! | If it lasts for `alarm-after`, the alarm `lease-away` fires. | `alarms/watch.rs` |
 
 pub mod breaker;
 pub mod local;
@@ -75,9 +85,10 @@ pub enum LeaseState {
     Held(Held),
     /// Another replica holds it, and knows that this one waits.
     Busy,
-    /// No lease can be had (no Redis, or it is away and `database` is the fallback): use the row lock.
+    /// No lease can be had: use the row lock. There is no Redis, or it is down and `database` is the
+    /// fallback.
     RowLock,
-    /// Redis is away and `refuse` is the fallback.
+    /// Redis is down, and `refuse` is the fallback.
     Unavailable,
 }
 
@@ -122,7 +133,7 @@ pub enum Health {
     Good,
     /// There are none by configuration: only the row lock.
     RowsAlone,
-    /// It is away; its fallback is in force.
+    /// It is down. Its fallback is used.
     Away,
 }
 

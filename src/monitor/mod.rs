@@ -186,7 +186,7 @@ impl Monitor {
     /// A check's progress, or its report.
     ///
     /// # Errors
-    /// Where the store can't be asked.
+    /// If the store can't be asked.
     pub async fn report(&self, check_id: &str) -> Result<Option<Report>, StoreError> {
         let Some(check) = self.store.check(check_id).await? else { return Ok(None) };
         let query = FindingQuery { check_id: Some(check_id.to_owned()), limit: LISTED, ..FindingQuery::default() };
@@ -206,7 +206,7 @@ impl Monitor {
     /// The state of all checks and findings.
     ///
     /// # Errors
-    /// Where the store can't be asked.
+    /// If the store can't be asked.
     pub async fn verdict(&self) -> Result<Verdict, StoreError> {
         let open_findings = self.store.open_findings().await?;
         self.metrics.findings_open.set(open_findings);
@@ -260,7 +260,7 @@ impl Monitor {
     /// Requests the checks that are due, and runs the one that has waited longest.
     ///
     /// # Errors
-    /// Where the store can't be asked.
+    /// If the store can't be asked.
     pub async fn step(&self, stop: &CancellationToken) -> Result<Step, StoreError> {
         self.ask_due_checks().await?;
         self.metrics.findings_open.set(self.store.open_findings().await?);
@@ -271,7 +271,7 @@ impl Monitor {
     /// Runs one check, if this process gets the check lease, and repairs what is safe.
     ///
     /// # Errors
-    /// Where the store can't be asked.
+    /// If the store can't be asked.
     pub async fn run_check(
         &self,
         check: &Check,

@@ -1,7 +1,7 @@
 //! The store of alarms: what is wrong, the alarms that are known, and the outbox of messages.
 //!
-//! A trait of its own beside [`Store`](super::Store), because it is no part of counting a scan. On
-//! PostgreSQL it uses other connections. On SQLite its short writes share the one connection that
+//! It is a trait of its own, because it is no part of counting a scan. On PostgreSQL it uses other
+//! connections than [`Store`](super::Store). On SQLite its short writes share the one connection that
 //! writes.
 
 use async_trait::async_trait;
@@ -39,7 +39,7 @@ pub trait AlarmStore: Send + Sync + 'static {
 
     /// Writes, in one transaction, the changes of alarms and the messages about them. If an alarm is
     /// no longer as the changes assume, nothing is written and this returns `false`.
-    /// If the process dies meanwhile, all of this is written or nothing.
+    /// If the process dies, all of this is written or nothing.
     ///
     /// # Errors
     /// As [`Store::write`](super::Store::write).
@@ -53,7 +53,7 @@ pub trait AlarmStore: Send + Sync + 'static {
 
     /// Locks a channel, calls `decide` with its state and its first waiting message, and writes what
     /// `decide` returns, all in one transaction.
-    /// If the process dies meanwhile, all of this is written or nothing.
+    /// If the process dies, all of this is written or nothing.
     ///
     /// # Errors
     /// As [`Store::write`](super::Store::write).

@@ -7,8 +7,8 @@ pub(super) fn names<Row>(columns: &[Column<Row>]) -> String {
     columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
 }
 
-/// Declares a table of columns whose rows are of a type that is no [`Row`](crate::domain::column::Row):
-/// each column has a name, a kind and its value in a row (`None` is null).
+/// Declares a table of columns for a type that does not use `row!`. Each column has a name, a kind and
+/// its value in a row (`None` is null).
 macro_rules! columns {
     ($(#[$doc:meta])* $visibility:vis $name:ident: $Row:ty = |$row:ident| { $($column:ident: $kind:ident = $value:expr,)+ }) => {
         $(#[$doc])*

@@ -1,14 +1,13 @@
-//! A few connections, lent one at a time and taken back only when clean.
+//! A few connections. Each is lent to one user at a time, and taken back only when clean.
 //!
-//! A pool takes a connection back whatever state it is in; after a cancelled or
-//! timed-out statement that state may be an open transaction (pitfall 48). Here a
-//! connection comes back only by [`Lent::give_back`], which its user calls after a
-//! clean end; in every other case, a dropped future among them, it is closed.
+//! A general pool takes a connection back in any state. After a cancelled or timed-out statement, that
+//! may be an open transaction (pitfall 48). Here only [`Lent::give_back`] returns a connection, and its
+//! user calls it after a clean end. In every other case the connection is closed, also if its future is
+//! dropped.
 //!
-//! An opening is not cut off when its caller has waited long enough: the server may be at
-//! work for it without looking whether anybody listens (a commit that waits for a standby
-//! does not), and each caller would leave another session there. It goes on, counts as a
-//! connection, and is the next caller's when it is done.
+//! Opening a connection goes on after its caller gave up. The server may still work on it and not notice
+//! that the client is gone (a commit that waits for a standby does not look). A new attempt would add
+//! another session there. So the opening keeps its permit, and a later caller gets the connection.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,17 +22,17 @@ use tracing::{Instrument as _, info_span, warn};
 
 use super::StoreError;
 
-/// At most `size` connections to one database, those that are opening included.
+/// At most `size` connections to one database. Those that are opening count too.
 pub struct Connections<C> {
     open: Box<dyn Fn() -> BoxFuture<'static, Result<C, sqlx::Error>> + Send + Sync>,
     shelf: Arc<Shelf<C>>,
-    /// Ends with this.
+    /// The tasks that open connections. They end when this is dropped.
     openings: Mutex<JoinSet<()>>,
     opened: AtomicU64,
 }
 
-/// What is there to be lent. No more lie here than there are permits to be had, so that a
-/// connection is opened only where none lies idle.
+/// The idle connections and the free permits. There are never more idle connections than free permits. So
+/// a connection is opened only if none is idle.
 struct Shelf<C> {
     idle: Mutex<Idle<C>>,
     permits: Arc<Semaphore>,
@@ -42,18 +41,18 @@ struct Shelf<C> {
 /// Connections that nobody uses now.
 struct Idle<C> {
     given_back: Vec<C>,
-    /// Opened when their callers had gone, and never used.
+    /// Opened after their callers gave up, and not used yet.
     unused: Vec<C>,
 }
 
-/// A connection on loan; closed when dropped, unless given back.
+/// A lent connection. It is closed when dropped, unless it is given back.
 pub struct Lent<'a, C: Connection> {
     home: &'a Shelf<C>,
     connection: C,
     permit: OwnedSemaphorePermit,
 }
 
-/// What an opening came to, and its place among the connections.
+/// The result of an opening, and its permit.
 type Opened<C> = (Result<C, sqlx::Error>, OwnedSemaphorePermit);
 
 /// No connection could be had within the time limit.
@@ -62,8 +61,8 @@ type Opened<C> = (Result<C, sqlx::Error>, OwnedSemaphorePermit);
 struct NoConnection(Duration);
 
 impl<C: Connection + 'static> Connections<C> {
-    /// Connections made by `open` as they are needed. It ends by itself where the database can't
-    /// be reached: nobody ends it but [`Connections::close`].
+    /// Connections that `open` makes when they are needed. If the database can't be reached, `open` must
+    /// end by itself. Only [`Connections::close`] ends it early.
     pub fn new(
         size: usize,
         open: impl Fn() -> BoxFuture<'static, Result<C, sqlx::Error>> + Send + Sync + 'static,
@@ -77,10 +76,10 @@ impl<C: Connection + 'static> Connections<C> {
         }
     }
 
-    /// Lends a connection, waiting at most `limit` for one to come free or to open.
+    /// Lends a connection. Waits at most `limit` until one is free or has opened.
     ///
     /// # Errors
-    /// [`StoreError::TryAgain`] where none could be had: nothing was sent yet.
+    /// [`StoreError::TryAgain`] if none was free and none opened. Nothing was sent yet.
     pub async fn lend(&self, limit: Duration) -> Result<Lent<'_, C>, StoreError> {
         match timeout(limit, self.lend_unbounded()).await {
             Ok(lent) => lent.map_err(|error| StoreError::TryAgain(error.into())),
@@ -106,7 +105,7 @@ impl<C: Connection + 'static> Connections<C> {
         Ok(Lent { home: &self.shelf, connection, permit })
     }
 
-    /// Begins to open one connection, in a task that goes on without whoever waits for it here.
+    /// Opens one connection, in a task that goes on if its caller gives up.
     fn opening(&self, permit: OwnedSemaphorePermit) -> oneshot::Receiver<Opened<C>> {
         let (opening, shelf) = ((self.open)(), Arc::clone(&self.shelf));
         let (done, awaited) = oneshot::channel();
@@ -121,13 +120,13 @@ impl<C: Connection + 'static> Connections<C> {
         awaited
     }
 
-    /// How many connections were lent for the first time so far: what a new one says may come
-    /// from another server than what was heard before, however long it lay here unused.
+    /// How many connections were used for the first time. A new one may lead to another server, however
+    /// long it was idle before.
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Acquire)
     }
 
-    /// Lends no more, closes what is idle, and ends what is opening.
+    /// Lends no more, closes the idle connections, and ends those that are opening.
     pub async fn close(&self) {
         self.shelf.permits.close();
         let mut openings = std::mem::take(&mut *self.openings.lock().unwrap_or_else(PoisonError::into_inner));
@@ -138,7 +137,7 @@ impl<C: Connection + 'static> Connections<C> {
             given_back.drain(..).chain(unused.drain(..)).collect::<Vec<C>>()
         };
         for connection in idle {
-            // A server that is gone already needs no goodbye, and none may take for ever.
+            // If the server is gone, closing may hang, so it gets one second.
             let _ = timeout(Duration::from_secs(1), connection.close()).await;
         }
     }
@@ -149,7 +148,7 @@ impl<C> Shelf<C> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What came of an opening after its caller had gone.
+    /// Takes the result of an opening whose caller gave up.
     fn take_in(&self, late: Result<C, sqlx::Error>, permit: OwnedSemaphorePermit) {
         match late {
             Ok(connection) if !self.permits.is_closed() => self.idle().unused.push(connection),
@@ -166,7 +165,7 @@ impl<C: Connection> Lent<'_, C> {
         &mut self.connection
     }
 
-    /// Takes it back for the next user: only after a clean end, with no transaction open.
+    /// Returns it for the next user. Call this only after a clean end, with no transaction open.
     pub fn give_back(self) {
         let Self { home, connection, permit } = self;
         if !home.permits.is_closed() {
@@ -189,7 +188,8 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(10);
     const LONG: Duration = Duration::from_secs(10);
 
-    /// Connections to nothing that open one for each permit of the gate, and how many began to.
+    /// In-memory databases. Each permit of the gate lets one open. The number counts the openings that
+    /// began.
     fn gated(size: usize) -> (Connections<SqliteConnection>, Arc<Semaphore>, Arc<AtomicUsize>) {
         let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let connections = Connections::new(size, {

@@ -122,7 +122,7 @@ pub trait ConsistencyStore: Send + Sync + 'static {
     /// findings and marks known ones as seen. It resolves the findings of the work orders that were
     /// read and no longer drift. It also renews the lease.
     ///
-    /// If the process dies meanwhile, all of this is written or nothing. The check goes on from its
+    /// If the process dies, all of this is written or nothing. The check goes on from its
     /// last note.
     ///
     /// `false`, and nothing is written, if the holder has lost the lease.
@@ -194,7 +194,7 @@ pub trait ConsistencyStore: Send + Sync + 'static {
     /// 2. calls `decide`, which returns what to write;
     /// 3. writes it, marks the finding as repaired, and adds the entry to the audit trail.
     ///
-    /// If the process dies meanwhile, all of this is written or nothing.
+    /// If the process dies, all of this is written or nothing.
     ///
     /// # Errors
     /// As for any write; [`StoreError::Taken`] if the audit trail has the request id already.

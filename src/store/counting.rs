@@ -23,12 +23,17 @@ pub trait CountingStore: Send + Sync + 'static {
     /// Any [`StoreError`] except those of a write.
     async fn load(&self, wanted: &Wanted) -> Result<Facts, StoreError>;
 
-    /// Writes changes in one transaction. A change is written if its row still has the loaded
-    /// stamp, its fence is allowed, none of its `unverified` ids is decided, and none of its
-    /// `unclaimed` barcodes stands counted. If the process dies, all of that is written or nothing.
+    /// Writes changes in one transaction. A change is written if:
+    ///
+    /// - its row still has the loaded stamp;
+    /// - its fence is allowed: higher than the row's, or the same with the same owner;
+    /// - none of its `unverified` ids is decided;
+    /// - none of its `unclaimed` barcodes stands counted.
+    ///
+    /// If the process dies, all of that is written or nothing.
     ///
     /// # Errors
-    /// [`StoreError::outcome_unknown`] tells whether it may be written all the same.
+    /// [`StoreError::outcome_unknown`] tells whether it may be written in spite of the error.
     async fn write(&self, batch: &Batch) -> Result<Written, StoreError>;
 
     /// The same under row locks, in one transaction: locks the wanted work orders in order, loads,
@@ -66,7 +71,7 @@ pub struct Batch {
     pub changes: Vec<WorkOrderChange>,
     /// Request ids of the updates that no load has looked up, with their work order.
     pub unverified: Vec<(RequestId, WorkOrderNumber)>,
-    /// Barcodes that are taken for not counted and that no load has looked up.
+    /// Barcodes that seem not counted, and that no load has looked up.
     pub unclaimed: Vec<ClaimKey>,
 }
 
@@ -86,7 +91,7 @@ pub(super) fn sorted_updates<'a>(changes: impl IntoIterator<Item = &'a WorkOrder
     updates
 }
 
-/// What a batch came to.
+/// The result of a write.
 #[derive(Clone, Debug, Default)]
 pub struct Written {
     /// The work orders that were written.

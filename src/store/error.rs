@@ -10,10 +10,10 @@ pub enum StoreError {
     /// The connection broke or timed out: it may have been written.
     #[error("the connection to the store broke")]
     Broken(#[source] Cause),
-    /// A request id or a claim that was taken for free is taken: load again.
+    /// A request id or a claim that seemed free exists already: load again.
     #[error("a request id or barcode claim is taken")]
     Taken(#[source] Cause),
-    /// (`work_order`, `seq`) is taken: the work order's row is older than its log.
+    /// The log already has this (`work_order`, `seq`): the work order's row is older than its log.
     #[error("a work order's row is older than its log")]
     BehindLog(#[source] Cause),
     /// The store will never take this.
@@ -25,7 +25,7 @@ pub enum StoreError {
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl StoreError {
-    /// Whether the operation may have been done all the same.
+    /// Whether the operation may have been done in spite of the error.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
         match self {

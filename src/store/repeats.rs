@@ -1,10 +1,9 @@
 //! Whether a write looks for its request ids and barcodes before it writes.
 //!
-//! It need not look: the primary keys of log and claims refuse an id that is decided already and a
-//! barcode that stands counted, and the whole write with it. A look costs every write two searches
-//! per request. A refusal costs a rare write a second attempt, which looks, to find out whose they
-//! are. So writes look only for a while after a repeat was found: repeats that memory does not know
-//! come in bursts, after a network or a replica was away.
+//! If a request id or barcode is there already, the primary key refuses the whole write. So looking first
+//! is not needed. A look costs every write two searches per request. A refusal is rare, and costs a
+//! second attempt, which looks to find the updates that are there. After a repeat was found, writes look
+//! for a while. Repeats that memory does not know come in bursts, after a network or a replica was down.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,8 +19,8 @@ const WATCHFUL: u32 = 100;
 pub(super) struct Repeats(AtomicU32);
 
 impl Repeats {
-    /// Writes `batch` by `attempt`, which is told whether to look, and by a second attempt
-    /// where the first did not look and was refused.
+    /// Writes `batch` by `attempt`, whose argument says whether to look. If the first attempt does not
+    /// look and is refused, a second one looks.
     pub(super) async fn write<Attempt>(
         &self,
         batch: &Batch,
@@ -47,9 +46,10 @@ impl Repeats {
     }
 }
 
-/// Whether the primary keys refuse `batch` where something that no load has looked up is there
-/// after all. Every unverified id is of an update that it adds to the log; but a barcode that
-/// was taken for not counted need not be claimed (the scan may be refused all the same).
+/// Whether the primary keys refuse `batch` if something is there that no load has looked up. Every
+/// unverified id is of an update that it adds to the log, so its key refuses it. A barcode that seemed
+/// not counted may have no new claim, because its scan was refused. Then no primary key can refuse the
+/// write, so it must look.
 fn refused_if_wrong(batch: &Batch) -> bool {
     if batch.unclaimed.is_empty() {
         return true;

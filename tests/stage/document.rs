@@ -43,7 +43,8 @@ impl Document {
         let path = path.split('?').next().unwrap_or_default();
         let fits = |route: &str| {
             let same_length = route.split('/').count() == path.split('/').count();
-            same_length && route.split('/').zip(path.split('/')).all(|(of, part)| of == part || of.starts_with('{'))
+            let is_part = |of: &str, part: &str| of == part || of.starts_with('{') && !part.is_empty();
+            same_length && route.split('/').zip(path.split('/')).all(|(of, part)| is_part(of, part))
         };
         self.yaml["paths"].as_object()?.keys().map(String::as_str).find(|route| fits(route))
     }

@@ -69,7 +69,7 @@ impl AddressPolicy {
     /// The allowed addresses of a host, at least one.
     ///
     /// # Errors
-    /// Where there is none.
+    /// If none is allowed, or the host has none.
     pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, NotAllowed> {
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse();
         let all = match literal {

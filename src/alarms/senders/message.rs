@@ -1,4 +1,5 @@
-//! A message in words.
+//! The type of a message that is ready to be sent: its lines in the channel's language, and the same as
+//! JSON.
 
 use serde_json::Value;
 

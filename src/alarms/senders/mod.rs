@@ -1,8 +1,12 @@
 //! The senders that bring alarms to people: one per channel of the configuration.
 //!
-//! In reading order: [`Sender`] sends one [`WordedMessage`], with a time limit; `payload` is what each
-//! kind of receiver is sent, and what its answer means; `web` and `mail` are the two ways to send;
-//! [`address_policy`] is where a message may go.
+//! In reading order:
+//!
+//! - `sender`: [`Sender`] sends one [`WordedMessage`], with a time limit.
+//! - `payload`: what each kind of receiver is sent, and what its answer means.
+//! - `web` and `mail`: the two ways to send.
+//! - [`address_policy`]: where a message may go.
+//! - `message` and `delivery`: the message, and the result of an attempt to send it.
 
 pub mod address_policy;
 mod delivery;

@@ -47,7 +47,7 @@ impl Sender {
     /// The sender of a channel; `lookup` finds the addresses of its host.
     ///
     /// # Errors
-    /// Where a mail address is not valid.
+    /// If a mail address is not valid.
     pub fn new(channel: Channel, lookup: Lookup) -> Result<Self, BadAddress> {
         let policy = AddressPolicy::new(channel.allow_private, lookup);
         let bad = |problem| BadAddress { name: channel.name.clone(), problem };
@@ -86,7 +86,7 @@ impl Sender {
     /// Sends a message, once.
     ///
     /// # Errors
-    /// Where the receiver did not take it, or no answer came. Then it may have taken it.
+    /// If the receiver did not take it, or no answer came. Without an answer it may have taken it.
     pub async fn send(&self, message: &WordedMessage, now: Timestamp) -> Result<Delivered, NotDelivered> {
         match timeout(ATTEMPT_LIMIT, self.attempt(message, now)).await {
             Ok(Ok(Delivered { said })) => Ok(Delivered { said: self.shown(&said) }),

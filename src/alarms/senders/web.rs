@@ -33,7 +33,7 @@ pub(super) struct Web {
 pub(super) struct Post {
     /// Where.
     pub url: Url,
-    /// Headers besides the usual.
+    /// Headers in addition to the usual.
     pub headers: Vec<(&'static str, String)>,
     /// The body, JSON.
     pub body: String,

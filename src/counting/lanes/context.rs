@@ -68,7 +68,7 @@ impl LaneContext {
         }
     }
 
-    /// Answers a settled batch, with the `originals` that are at hand. Returns what is left to do. Other
+    /// Answers a settled batch, with the `originals` that are known. Returns what is left to do. Other
     /// originals are read by a separate task, so that a slow read delays no lane and no work order.
     pub(in crate::counting) fn answer(
         &self,

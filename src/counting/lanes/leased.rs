@@ -129,8 +129,8 @@ impl LeasedLane {
         Ok(self.decide(work, leases, known))
     }
 
-    /// Adds what has come since, as far as memory alone can decide it. So a batch that waited for its
-    /// turn is as large as one that begins now.
+    /// Adds requests that came since, if memory has all that is needed to decide them. So a batch that
+    /// waited for its turn is as large as one that begins now.
     fn top_up(&self, draft: &mut Draft) {
         let more = self.context.queues.take_more(Lane::Leased, requests(&draft.work));
         if more.is_empty() {
@@ -249,9 +249,11 @@ impl LeasedLane {
         (memory, Known { facts: Facts::default(), unverified: Unverified::default(), generation })
     }
 
-    /// Loads what memory does not know and the write can't look up itself. That is all about a work order
-    /// that is not kept: memory never says that a work order does not exist. And it is the barcodes of
-    /// which more is needed than whether they are counted.
+    /// Loads what memory does not know and the write can't look up itself:
+    ///
+    /// - All about a work order that is not kept. Memory never says that a work order does not exist.
+    /// - Also barcodes for which it must know the claims, not only whether one exists (unbind,
+    ///   repeatable).
     async fn load(&self, known: &mut Known, work: &[Work]) -> Result<(), StoreError> {
         let Known { facts, unverified, .. } = known;
         let mut request = LoadRequest::default();
@@ -339,8 +341,8 @@ impl LeasedLane {
                     self.context.queues.return_work(work, Next::Leased);
                 }
             }
-            // The row-locked lane looks everything up, and finds the cause by halving: a request that is
-            // refused, or a row that is locked elsewhere and would delay all others here.
+            // The row-locked lane looks everything up and halves the batch until it finds the cause. That
+            // is a refused request, or a locked row that would delay all others here.
             StoreError::TryAgain(_) | StoreError::Taken(_) | StoreError::BehindLog(_) | StoreError::Refused(_) => {
                 if matches!(error, StoreError::TryAgain(_)) {
                     self.failures.pause_after(error).await;
@@ -359,13 +361,13 @@ impl LeasedLane {
     }
 }
 
-/// Whether memory has all that would have to be loaded about a work order's requests.
+/// Whether memory has all that is needed to decide a work order's requests.
 fn is_at_hand(memory: &mut Memory, work: &Work, held: &Held) -> bool {
     memory.row(&work.number, held.fence).is_some_and(|row| !wants_claims(row, work))
 }
 
-/// Whether more is needed of the barcodes in `work` than whether they are counted. The guarded write
-/// finds out the latter itself.
+/// Whether the claims of the barcodes in `work` are needed, not only whether one exists. The guarded
+/// write finds out the latter itself.
 fn wants_claims(row: &WorkOrder, work: &Work) -> bool {
     row.plan.barcode_policy != BarcodePolicy::Once
         || work.waiting.iter().any(|waiting| matches!(waiting.request.ask, Asked::Unbind { .. }))

@@ -1,4 +1,9 @@
-//! The two kinds of lanes, and what they share.
+//! The two kinds of lanes. A lane takes a batch from the queues, settles it, and answers it.
+//!
+//! - [`leased`]: under leases, many work orders in one guarded statement. [`draft`] is its batch before
+//!   the write, and [`write_turn`] lets one lane write at a time.
+//! - [`row_locked`]: under row locks, for work orders without a lease or after another writer was faster.
+//! - [`context`], [`failures`], [`quarantine`]: what both kinds share.
 
 mod context;
 mod draft;

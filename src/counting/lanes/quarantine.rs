@@ -1,4 +1,7 @@
-//! Work orders for which nothing is counted until a person has repaired their row.
+//! Work orders whose row is behind their log. Their requests are refused, and tried again every 30
+//! seconds.
+//!
+//! A person repairs the row, or the monitor does if it is configured so.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,12 +11,12 @@ use tracing::error;
 
 use crate::domain::ids::WorkOrderNumber;
 
-/// How long a quarantined work order is refused before it is tried again. A person has to repair its
-/// row, and each try costs the other work orders a failed batch.
+/// How long a quarantined work order is refused before it is tried again. Each try costs the other work
+/// orders a failed batch, and the row has to be repaired first.
 const QUARANTINE: Duration = Duration::from_secs(30);
 
-/// Work orders whose row is behind their log. Nothing is counted for them until a person has repaired
-/// the row, since every count would be wrong.
+/// Work orders whose row is behind their log. Nothing is counted for them until the row is repaired,
+/// since every count would be wrong.
 #[derive(Default)]
 pub(in crate::counting) struct Quarantine {
     until: Mutex<HashMap<WorkOrderNumber, Instant>>,

@@ -130,12 +130,13 @@ impl Queues {
         }
     }
 
-    /// The work order's requests are answered. What came meanwhile may be taken.
+    /// The work order's requests are answered. What came since may be taken.
     pub(in crate::counting) fn done(&self, number: &WorkOrderNumber) {
         self.take_back(number, Vec::new(), Next::Leased, |_| ());
     }
 
-    /// Returns work to its queue, before what came meanwhile. What has waited too long is answered.
+    /// Returns work to its queue, before requests that came since. Requests that have waited too long are
+    /// answered.
     pub(in crate::counting) fn return_work(&self, work: Work, next: Next) {
         let Work { number, waiting, lost_under, busy_since } = work;
         self.take_back(&number, waiting, next, |queue| {

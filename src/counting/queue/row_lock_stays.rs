@@ -30,8 +30,8 @@ impl RowLockStays {
         }
     }
 
-    /// Keeps a work order with the row-locked lane for a while, also if nothing waits for it. A
-    /// terminal that sends one scan after the other would else find out with each scan.
+    /// Keeps a work order with the row-locked lane for a while, also if nothing waits for it. Otherwise a
+    /// terminal that sends one scan at a time would fail under the lease each time.
     pub(super) fn add(&mut self, number: &WorkOrderNumber, now: Instant, stay: Duration) {
         let stays = &mut self.until;
         if stays.len() >= STAYS && self.full_until.is_none_or(|over| over <= now) {

@@ -1,4 +1,5 @@
-//! The queues of all work orders, as one lock guards them.
+//! The state of all queues, behind one lock: what waits, what is ready for which lane, and what is
+//! parked.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ impl State {
         }
     }
 
-    /// Why a request is not taken in, if so.
+    /// The reason not to take a request in, if any.
     pub(super) fn refusal(&self, waiting: &WaitingRequest, settings: &Settings) -> Option<Unsettled> {
         let queued = self.queues.get(&waiting.request.work_order).map_or(0, |queue| queue.waiting.len());
         if self.closed {

@@ -42,7 +42,7 @@ impl WaitingRequest {
                 link.note_unsettled();
             }
         }
-        // It is no error if the client went away.
+        // It is no error if the client has gone.
         let _ = self.reply.send(answer);
     }
 
@@ -51,8 +51,8 @@ impl WaitingRequest {
         self.link.as_ref().is_some_and(Link::follows_unsettled)
     }
 
-    /// Why it must not be settled any more, if so: an earlier item was left unsettled, or it has
-    /// waited too long.
+    /// The reason to give up on it, if any: an earlier item was left unsettled, or it has waited too
+    /// long.
     pub(super) fn stop_reason(&self, now: Instant, answer_within: Duration) -> Option<Unsettled> {
         if self.follows_unsettled() {
             Some(Unsettled::EarlierItemPending)

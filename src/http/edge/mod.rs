@@ -1,4 +1,11 @@
 //! The edge: what a request passes before and after its handler.
+//!
+//! - [`server`] and `wire`: the sockets, and hyper's own refusals as problem+json.
+//! - [`layer`]: the outermost layer of every route, and the order of its checks.
+//! - [`access`]: who may call.
+//! - `body`: collects the body.
+//! - [`limits`]: the limits of all this.
+//! - `request_log`: one metric and one log line per request.
 
 pub mod access;
 mod body;

@@ -1,4 +1,6 @@
 //! Checks the fields of a body or a query, one by one, and gathers all errors.
+//!
+//! Which fields a route takes is in its file in `routes/`.
 
 use std::borrow::Cow;
 

@@ -91,8 +91,8 @@ impl<'a> Value<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Refuses an object that has a field twice, itself or anywhere inside, or a value that can't be
-    /// read: half of a surrogate pair, or lists nested too deeply.
+    /// Refuses an object that has a field twice, itself or anywhere inside. Also refuses a value that
+    /// can't be read: half of a surrogate pair, or lists nested too deeply.
     pub(in crate::http) fn sound(self) -> Result<Self, Problem> {
         if let Some(field) = self.anywhere_twice() {
             return Err(twice(field));

@@ -65,8 +65,8 @@ pub(in crate::http) struct FieldError {
 }
 
 impl FieldError {
-    /// Errors beyond this number are not listed. No honest body has that many, and the answer must
-    /// not be many times larger than the request.
+    /// Errors beyond this number are not listed. No normal body has that many, and the answer must not be
+    /// many times larger than the request.
     pub(in crate::http) const LISTED_MAX: usize = 100;
 }
 

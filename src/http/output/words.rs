@@ -1,6 +1,7 @@
 //! The words of problems: title and explanation, English and Chinese side by side.
 //!
 //! An explanation says what happened, what it means for the scans, and what to do next.
+//! The `detail` of a problem is made where it is found: in `routes/`, `input/`, `edge/` and `problem.rs`.
 
 use super::code::Code;
 use super::language::Language;

@@ -15,7 +15,7 @@ pub struct RedisLeaseConfig {
     pub ttl: Duration,
     /// How long a lease is held at most. Then it is released, so that others can take it.
     pub longest_hold: Duration,
-    /// What to do while Redis is away.
+    /// What to do while Redis is down.
     pub fallback: Fallback,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Debug for RedisLeaseConfig {
     }
 }
 
-/// What to do while Redis is away.
+/// What to do while Redis is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
     /// Use the row lock of the database.

@@ -17,7 +17,7 @@ use super::endpoint::Endpoint;
 use super::limits::{CALL_LIMIT, CONNECT_LIMIT};
 use crate::domain::ids::WorkOrderNumber;
 
-/// Work orders per script on one node. Redis does nothing else meanwhile (some 2 ms).
+/// Work orders per script on one node. While a script runs, Redis does nothing else (some 2 ms).
 const CHUNK: usize = 250;
 
 /// A connection to Redis that is replaced when it breaks.

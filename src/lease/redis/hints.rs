@@ -1,9 +1,8 @@
 //! The receiver of hints: another replica asks for a lease, or has handed one over to this process.
 //!
-//! Each process has its own channel, `scanfence:hints:<owner>`. The messages are `asked <work
-//! order>` and `freed <work order>`. A lost hint costs some tens of milliseconds: the answers of
-//! grants and renewals also say whether another replica waits, and the keeper has busy work orders
-//! asked for again.
+//! Each process has its own channel, `scanfence:hints:<owner>`. The messages are `asked <work order>` and
+//! `freed <work order>`. A lost hint costs tens of milliseconds. Grants and renewals also say that others
+//! wait, and the keeper makes lanes ask again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

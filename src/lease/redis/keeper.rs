@@ -12,8 +12,8 @@
 //! | 4. release what is idle, asked for, held for longest or ran out | `release.lua` | 1 | as step 3, or another replica has it already |
 //! | 5. look up grants without an answer | `view.lua` | 1 | a grant that nobody uses runs out by itself |
 //!
-//! A renewal or release is of no effect for a lease that another replica got meanwhile. The count
-//! never depends on a lease: the guarded write checks the fence in its own transaction.
+//! A renewal or release has no effect on a lease that another replica got since. The count never depends
+//! on a lease: the guarded write checks the fence in its own transaction.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,15 +31,15 @@ use crate::domain::ids::WorkOrderNumber;
 /// whose hint was lost is still found. That is often enough for the shortest lease time, too.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How often the keeper probes a Redis that is not away. So the breaker opens before the next scan
-/// if Redis goes away while nobody scans.
+/// How often the keeper probes a Redis that answers. So the breaker opens before the next scan if Redis
+/// fails while nobody scans.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long Redis keeps what a probe has written: the script that wrote it must have ended.
 const PROBE_KEPT: Duration = Duration::from_millis(5);
 
-/// With how many leases a cluster is probed. Their slots are as good as random: with three masters,
-/// one of them has none of the 16 in one process of two hundred (3 × (2/3)^16 = 0.5 %).
+/// With how many leases a cluster is probed. Their slots are practically random. With three masters and
+/// 16 probes, about 1 process in 200 never probes one of them (3 × (2/3)^16 = 0.5 %).
 const PROBES: usize = 16;
 
 /// Keeps the leases until it is to stop.
@@ -58,7 +58,7 @@ pub(super) async fn run(leases: Arc<Leases>, stop: CancellationToken) {
 }
 
 impl Leases {
-    /// Does once everything that is due.
+    /// One pass: does everything that is due.
     async fn keep(&self, probed: &mut Option<Instant>) {
         let now = Instant::now();
         let probe = self.breaker().probe(now);

@@ -50,7 +50,7 @@ impl Acceptances {
     /// What is accepted of these work orders.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     pub async fn read(store: &dyn ConsistencyStore, names: &[String]) -> Result<BTreeMap<String, Self>, StoreError> {
         Ok(Self::of(retried(|| store.audit_entries(names, ACTION)).await?))
     }
@@ -58,7 +58,7 @@ impl Acceptances {
     /// What is accepted of this work order.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// If the store can't be read.
     pub async fn read_one(store: &dyn ConsistencyStore, name: &str) -> Result<Self, StoreError> {
         Ok(Self::read(store, &[name.to_owned()]).await?.remove(name).unwrap_or_default())
     }

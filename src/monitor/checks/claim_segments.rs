@@ -20,7 +20,7 @@ pub struct ClaimSegment {
     pub seq: i64,
     /// Whether a claim in it belongs to no counted scan of the log.
     has_unheld_claim: bool,
-    /// Its only barcode, with the number of claims, where that is more than is read at once.
+    /// Its only barcode and the number of its claims, if these are more than are read at once.
     single: Option<(Part, i64)>,
     claims: u64,
     log: u64,

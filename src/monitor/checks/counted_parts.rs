@@ -122,7 +122,7 @@ impl CountedParts {
         drifts
     }
 
-    /// The changes that make the claims equal to the log; `None` where the log contradicts itself.
+    /// The changes that make the claims equal to the log. `None` if the log contradicts itself.
     #[must_use]
     pub fn changes(&self, work_order: &WorkOrderNumber, claims: &[ClaimedRow]) -> Option<ClaimChanges> {
         if !self.contradictions.is_empty() {

@@ -33,7 +33,7 @@ struct CounterSum {
     /// The sum of all deltas, and of accepted changes of the counter without a delta.
     deltas: i64,
     after: i64,
-    /// The last row, shown beside a bad one.
+    /// The last row, shown together with a bad one.
     last: Option<LoggedRow>,
 }
 

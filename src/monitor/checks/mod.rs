@@ -1,10 +1,18 @@
 //! A check: reads work orders, judges log, row and barcode claims, and notes the findings.
 //!
-//! In reading order: [`run`] reads page by page; [`long`] reads a work order that is too long for
-//! one page; [`reader`] notes progress and rests. What they read is judged by pure code:
-//! [`page`] puts it together from [`ledger`] (log and row), [`counted_parts`] (barcodes of the log
-//! against claims) and [`claim_segments`] (the same for a long work order, with one number for
-//! thousands of claims). [`accepted`] is what a person has accepted as it is.
+//! In reading order:
+//!
+//! - [`run`]: reads page by page.
+//! - [`long`]: reads a work order that is too long for one page.
+//! - [`reader`]: notes progress and rests.
+//!
+//! Pure code judges what they read:
+//!
+//! - [`page`]: puts the judgement of a page together.
+//! - [`ledger`]: the log against the row.
+//! - [`counted_parts`]: the barcodes of the log against the claims.
+//! - [`claim_segments`]: the same for a long work order, with one number for thousands of claims.
+//! - [`accepted`]: the drifts that a person has accepted.
 
 pub mod accepted;
 mod claim_segments;

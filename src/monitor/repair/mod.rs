@@ -38,7 +38,7 @@ pub struct RepairAsk {
     pub finding_id: String,
     /// Whether only to show what would change.
     pub dry_run: bool,
-    /// Whether to accept the log as it is, where the log can't say what is right.
+    /// Whether to accept the log as it is, if the log can't say what is right.
     pub accept: bool,
     /// Why.
     pub reason: String,
@@ -99,13 +99,13 @@ pub async fn repair(store: &dyn ConsistencyStore, ask: &RepairAsk) -> Result<Rep
             return replay(entry, &payload, ask.dry_run);
         }
         match attempt_repair(store, ask, &payload).await {
-            // Done meanwhile under this id, outrun by scans, or a lost answer: the next round shows which.
+            // Another try did it, scans came faster, or the answer was lost. The next round shows which.
             Err(NotRepaired::Store(StoreError::Taken(_) | StoreError::TryAgain(_) | StoreError::Broken(_)))
                 if attempt < ATTEMPTS =>
             {
                 attempt += 1
             }
-            // Perhaps settled by this request itself, sent twice at once.
+            // Perhaps this request settled it itself, if it was sent twice at once.
             Err(NotRepaired::Settled(state)) => {
                 return match retried(|| store.audit_entry(&ask.request_id)).await? {
                     Some(entry) => replay(entry, &payload, ask.dry_run),

@@ -24,12 +24,11 @@ use super::connections::Connections;
 use super::repeats::Repeats;
 use super::{Readiness, Store, StoreError, rows};
 
-/// One for a guarded write, one for the load of the next batch meanwhile, one for the row-locked
-/// lane.
+/// One for a guarded write, one to load the next batch at the same time, one for the row-locked lane.
 const COUNTING_CONNECTIONS: usize = 3;
 /// For reads and for planning's changes. More of them would only queue inside the database.
 const OTHER_CONNECTIONS: usize = 8;
-/// One to read for a check, one to note or repair meanwhile.
+/// One to read for a check, one to note or repair at the same time.
 const MONITOR_CONNECTIONS: usize = 2;
 
 /// The store on PostgreSQL.

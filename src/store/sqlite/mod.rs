@@ -1,9 +1,9 @@
-//! The embedded store: one SQLite file, nothing else to start.
+//! The embedded store: one SQLite file, and no other program to start.
 //!
-//! One connection writes, a few read. Every write runs between `begin immediate` and COMMIT with an
-//! fsync at its end (WAL, `synchronous=FULL`). There is one writer at a time, so this is the row lock
-//! too. Each feature has a folder with its statements (`.sql`) and the code that runs them.
-//! [`session`] opens connections, limits every wait, and turns SQLite's errors into [`StoreError`].
+//! One connection writes, a few read. A write runs from `begin immediate` to COMMIT, with one fsync at
+//! the end (WAL, `synchronous=FULL`). There is one writer at a time, so the write lock is also the row
+//! lock. Each feature has a folder with its statements (`.sql`) and the code that runs them. [`session`]
+//! opens connections, limits every wait, and turns SQLite's errors into [`StoreError`].
 
 mod alarms;
 mod audit;
@@ -31,16 +31,17 @@ use super::connections::Connections;
 use super::repeats::Repeats;
 use super::{Readiness, Store, StoreError, rows};
 
-/// Connections for reads at once: the board, the lists, the health check.
+/// Connections that read at the same time: for the board, the lists and the health check.
 const READERS: usize = 4;
-/// One to read for a check, one for a person who looks at it meanwhile.
+/// One reads for a check, one for a person who looks at its results.
 const MONITOR_READERS: usize = 2;
 
-/// 16 MiB (negative: KiB): the upper levels of the log's indexes and the busy work orders.
+/// 16 MiB (a negative number is in KiB). It holds the upper levels of the log's indexes and the busy work
+/// orders.
 const WRITER_CACHE: &str = "-16384";
-/// A batch of 64 writes about 100 pages to the write-ahead log; this has one batch in
-/// eighty pay for the two syncs of a checkpoint (SQLite's own 1000 pages: one in ten),
-/// for a log file of about 32 MiB.
+/// A batch of 64 writes about 100 pages to the write-ahead log. A checkpoint costs two syncs. At 8000
+/// pages, one batch in eighty pays them (at SQLite's 1000: one in ten). The log file grows to about 32
+/// MiB.
 const CHECKPOINT_PAGES: &str = "8000";
 
 /// Work orders, updates and claims in one SQLite file.
@@ -49,7 +50,7 @@ pub struct SqliteStore {
     readers: Connections<SqliteConnection>,
     monitor: Connections<SqliteConnection>,
     repeats: Repeats,
-    /// When a commit last changed rows: the proof that the file takes writes.
+    /// When a commit last changed rows. That proves that the file takes writes.
     committed: Mutex<Option<Instant>>,
     /// Whether the last write failed in a way that points at the disk.
     suspect: AtomicBool,
@@ -59,7 +60,7 @@ impl SqliteStore {
     /// Opens the database in `folder`, which [`folder::migrate`] has made.
     ///
     /// # Errors
-    /// Where there is none, or it is not one of this release.
+    /// If there is no database, or it is not of this release.
     pub async fn open(folder: &Path) -> Result<Self, OpenError> {
         folder::check(folder).await?;
         let file = folder.join(folder::DATABASE);
@@ -114,7 +115,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.readers.close().await;
         self.monitor.close().await;
-        // Last, since the last connection to close empties the write-ahead log.
+        // Last: the last connection that closes empties the write-ahead log.
         self.writer.close().await;
     }
 }

@@ -32,7 +32,7 @@ async fn plan_of(statement: &'static str) -> Vec<String> {
     steps.into_iter().map(|(_, _, _, detail)| detail).collect()
 }
 
-/// The steps that walk something from end to end, but for lists that came with the statement.
+/// Steps that scan a whole table (lists sent with the statement do not count).
 async fn walks_of(statement: &'static str) -> Vec<String> {
     let sent = ["VIRTUAL TABLE", "CONSTANT", "VALUES CLAUSE"];
     let plan = plan_of(statement).await.into_iter();
@@ -48,7 +48,8 @@ async fn pitfall_47_no_statement_of_the_counting_path_walks_a_table() {
         write::DELETE_CLAIMS.text(24),
         write::TAKE_OVER_CLAIMS.text(24),
         write::INSERT_CLAIMS.text(24),
-        planning::REPLACE.text(1),
+        // A list of one row is a subquery, of which the plan shows less.
+        planning::REPLACE.text(2),
         &planning::WORK_ORDER,
         &updates::UPDATES_BY_ID,
     ] {

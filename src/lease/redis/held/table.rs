@@ -258,8 +258,8 @@ impl LeaseTable {
         }
     }
 
-    /// Redis refused a renewal. Returns whether a lease is lost by that: not if it was released or
-    /// granted again meanwhile.
+    /// Redis refused a renewal. Returns whether a lease is lost by that. It is not, if it was released or
+    /// granted again since.
     pub fn renewal_refused(&mut self, name: &Name) -> bool {
         self.drop_lease(name)
     }

@@ -12,8 +12,8 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// How much sooner than Redis this process takes a lease to end: a twentieth of its time.
-    /// The clocks of two machines drift apart far less than that meanwhile.
+    /// How much sooner than Redis this process treats a lease as over: a twentieth of its time. In that
+    /// time, the clocks of two machines drift apart far less.
     #[must_use]
     pub fn margin(&self) -> Duration {
         self.ttl / 20

@@ -28,8 +28,8 @@ pub(super) fn array(kind: Kind, at: usize) -> String {
     format!("${at}::{element}[]")
 }
 
-/// Binds a list, one array per column. A column that is null in every row is bound as null: it is
-/// null in every row again when it is unnested beside the others, at next to no cost.
+/// Binds a list, one array per column. A column that is null in every row is bound as one null, which
+/// costs almost nothing. Unnesting gives null for every row.
 pub(super) fn bind<'q, Row>(
     mut query: Query<'q>,
     columns: &'static [Column<Row>],

@@ -1,6 +1,5 @@
--- What bears on a batch, in one query and so from one snapshot. Each look-up is a
--- lateral probe with a limit, which the planner can't turn into a scan of the log as it
--- grows.
+-- What the store knows about a batch, in one query and so from one snapshot. Each look-up is a lateral
+-- probe with a limit. The planner can't turn that into a scan of the log as it grows.
 select 'work_order' as kind, row_to_json(hit)::text as row
 from unnest($1::text[]) as wanted(work_order)
 cross join lateral (

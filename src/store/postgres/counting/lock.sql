@@ -1,5 +1,5 @@
--- Locks work orders in the order given, and reads each as it is once locked: a lateral
--- probe per element keeps to that order, where a join would lock in the planner's.
+-- Locks work orders in the given order, and reads each once it is locked. Each is looked up by itself; a
+-- join would lock in the order the planner chooses.
 select 'work_order' as kind, row_to_json(hit)::text as row
 from unnest($1::text[]) as wanted(work_order)
 cross join lateral (

@@ -1,5 +1,5 @@
--- A page of work orders, by number. Only ASCII letters are taken for equal whatever
--- their case (collate "C"), as on SQLite.
+-- A page of work orders, by number. Only ASCII letters are compared without their case (collate "C"), as
+-- on SQLite.
 select row_to_json(w)::text as row
 from work_orders w
 where ($1::text is null or w.work_order > $1)

@@ -33,7 +33,7 @@ const TRANSACTION_TIMEOUT: &str = "7s";
 pub(in super::super) enum Plans {
     /// Once: the statements of counting are built of probes that have only one good plan.
     Generic,
-    /// For the values at hand, as lists with optional filters need it.
+    /// For the values of each run, as lists with optional filters need it.
     Custom,
 }
 
@@ -84,8 +84,8 @@ async fn set_limits(connection: &mut PgConnection, plans: Plans) -> Result<Sessi
             Plans::Custom => "auto",
         })
         .bind(match plans {
-            // A plan made while the tables are empty must not scan them once they are full, and
-            // the guarded write locks in the order of a nested loop.
+            // A plan made while the tables are empty must not scan them once they are full. And the
+            // guarded write locks in the order of a nested loop.
             Plans::Generic => "off",
             Plans::Custom => "on",
         })

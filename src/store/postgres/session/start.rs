@@ -99,9 +99,9 @@ pub async fn migrate(url: &str) -> Result<(), StartError> {
     answered(connection.close()).await
 }
 
-/// Takes the lock of the migrations until the session ends. It asks repeatedly instead of waiting in
-/// the server: a session that waits there holds a snapshot, and an index that is made `concurrently`
-/// under the lock would wait for the end of that snapshot. (sqlx takes such a lock for its run.)
+/// Takes the lock of the migrations until the session ends. It polls. A session that waits in the server
+/// holds a snapshot. An index made `concurrently` would wait for that snapshot. (sqlx takes such a lock
+/// for its run.)
 async fn take_migration_lock(connection: &mut PgConnection) -> Result<(), StartError> {
     let begun = Instant::now();
     loop {

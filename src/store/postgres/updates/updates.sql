@@ -1,5 +1,14 @@
--- A work order's updates, newest first: counted by seq, refused by at_seq, the refused
--- ones at a seq after (so listed before) the counted one. Each half walks its own index.
+-- A work order's updates, newest first. Counted ones are ordered by seq, refused ones by at_seq.
+-- At the same seq, the refused ones are newer. Each half is read down its own index.
+-- $1 the work order
+-- $2, $4, $11 the page continues after this refused update: its at_seq, recorded_at and request id
+-- $3 the page continues after this counted update: its seq
+-- $5 the counter, or null
+-- $6 the outcome, or null
+-- $7 the canonical barcode, or null
+-- $8 recorded from, or null
+-- $9 recorded before, or null
+-- $10 most updates
 select page.row
 from (
     (select l.seq as at, 0 as refused, l.recorded_at, l.request_id, row_to_json(l)::text as row

@@ -1,7 +1,11 @@
 -- All that is wrong and all alarms that are known, as one JSON object in one snapshot.
--- ?1 sightings seen after, ?2 duplicates refused after, ?3 so many duplicates make a burst,
--- ?4 alarms resolved after, ?5 most of one kind, ?6 most duplicates that are counted,
--- ?7 findings found after, open or not.
+-- ?1 sightings seen after this
+-- ?2 duplicates refused after this
+-- ?3 so many duplicates at one station are a burst
+-- ?4 alarms resolved after this
+-- ?5 most of one kind
+-- ?6 most duplicates that are counted
+-- ?7 findings found after this, open or not
 select json_object(
     'sightings', json((
         select json_group_array(json_object('cause', json(s.cause), 'since', s.since))

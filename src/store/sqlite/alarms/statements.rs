@@ -3,7 +3,7 @@
 use crate::store::sqlite::row_json::json_object;
 use crate::store::template::statements;
 
-/// The columns of an alarm, beside its cause.
+/// The columns of an alarm, except its cause.
 const ALARM_COLUMNS: [&str; 6] = ["alarm_id", "since", "fired_at", "clear_since", "resolved_at", "recurrences"];
 /// The columns of the state of a channel.
 const CHANNEL_COLUMNS: [&str; 8] = [
@@ -16,7 +16,7 @@ const CHANNEL_COLUMNS: [&str; 8] = [
     "last_error",
     "last_delivered_at",
 ];
-/// The columns of a message, beside its notice.
+/// The columns of a message, except its notice.
 const MESSAGE_COLUMNS: [&str; 4] = ["position", "message_id", "created_at", "attempts"];
 
 statements! {

@@ -1,4 +1,4 @@
-//! The statements of the monitor; see `super::super::statements` for how SQLite's are written.
+//! The statements of the monitor; see [`template`](crate::store::template) for their placeholders.
 
 use crate::store::consistency::rows::{CLAIM_COLUMNS, LOG_COLUMNS};
 use crate::store::planning::WORK_ORDER;

@@ -1,5 +1,6 @@
--- What no load has looked up: the newest claim of each barcode of ?1, and the updates that made these
--- claims or have one of the request ids ?2. It takes the write lock first, in the same message.
+-- Looks up what no load has looked up. Takes the write lock first, in the same message.
+-- ?1 barcodes: finds the newest claim of each, and the updates that made these claims
+-- ?2 request ids: finds their updates
 begin immediate;
 with claimed (request_id, claim) as materialized (
     select c.request_id, {claim} from jsonb_each(?1) as wanted cross join {newest_claims}),

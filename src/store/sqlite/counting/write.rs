@@ -1,4 +1,4 @@
-//! The guarded write: its statements, and what it came to.
+//! The guarded write: its statements, and its result.
 //!
 //! A statement is a message to the connection's thread and one back. On a busy machine that takes as
 //! long as the work itself. So there are few statements:

@@ -72,7 +72,7 @@ pub(in super::super) async fn run(
     Arguments::default().query(statement).execute(connection).await.map(drop)
 }
 
-/// Runs a statement that gives one JSON text a row.
+/// Runs a statement that returns one JSON text per row.
 pub(in super::super) async fn fetch(
     connection: &mut SqliteConnection,
     statement: &'static str,

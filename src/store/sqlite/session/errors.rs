@@ -1,8 +1,8 @@
-//! What SQLite's result codes mean for whoever called.
+//! What SQLite's result codes mean for the caller.
 //!
-//! Before COMMIT was sent nothing can have been written, whatever broke: closing the
-//! connection rolls back. So a full disk or an unreadable page is "try again" there
-//! (and 503 at the edge), never "refused for good": it is no fault of the request.
+//! Before COMMIT is sent, a failure leaves nothing written: closing the connection rolls back. So a full
+//! disk or an unreadable page is [`StoreError::TryAgain`] then, and the client gets a 503. It is not
+//! [`StoreError::Refused`], because the request is not the cause.
 
 use sqlx::error::DatabaseError;
 
@@ -27,7 +27,7 @@ pub(in super::super) fn before_commit(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// Whether another writer is in the way.
+/// Whether another writer has the lock.
 pub(in super::super) fn is_busy(error: &sqlx::Error) -> bool {
     match Kind::of(error) {
         Kind::Busy => true,
@@ -35,7 +35,7 @@ pub(in super::super) fn is_busy(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the file or its disk is in trouble, rather than the statement.
+/// Whether the file, the disk, the memory or the connection is the cause, and not the statement.
 pub(in super::super) fn points_at_the_disk(error: &sqlx::Error) -> bool {
     match Kind::of(error) {
         Kind::Storage => true,
@@ -43,18 +43,18 @@ pub(in super::super) fn points_at_the_disk(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the connection may be used again once it is rolled back.
+/// Whether the connection may be used again after a rollback.
 pub(in super::super) fn connection_is_good(error: &sqlx::Error) -> bool {
     !points_at_the_disk(error)
 }
 
-/// Whether a ROLLBACK failed because there was no transaction: the one reason that SQLite
-/// gives no code of its own (<https://www.sqlite.org/lang_transaction.html>).
+/// Whether a ROLLBACK failed because no transaction was open. Only that failure of a ROLLBACK has the
+/// general code `ERROR` (<https://www.sqlite.org/lang_transaction.html>).
 pub(in super::super) fn nothing_was_begun(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(ERROR)
 }
 
-/// The primary result code of a failure that came from SQLite.
+/// The primary result code, if the failure came from SQLite.
 pub(in super::super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(extended & 0xff)
@@ -62,15 +62,15 @@ pub(in super::super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
 
 /// What kind of failure it was.
 enum Kind {
-    /// Another writer is in the way.
+    /// Another writer has the lock.
     Busy,
-    /// A request id or claim is taken.
+    /// A request id, claim or check id exists already.
     Taken,
-    /// A (work order, seq) is taken.
+    /// The log already has an update with this work order and seq.
     BehindLog,
-    /// These values will never be taken.
+    /// The statement or its values are wrong. A retry would fail too.
     Refused,
-    /// The file, the disk, the memory or the connection.
+    /// The file, the disk, the memory or the connection failed.
     Storage,
 }
 
@@ -91,7 +91,7 @@ impl Kind {
         }
     }
 
-    /// SQLite names a constraint by its columns, in its message alone.
+    /// Only SQLite's message names the constraint, by its columns.
     fn of_constraint(message: &str) -> Self {
         match message.strip_prefix("UNIQUE constraint failed: ") {
             Some("update_log.work_order, update_log.seq") => Self::BehindLog,
@@ -128,7 +128,7 @@ mod tests {
             ("insert into t values ('b', 'many')", "Refused"),
             ("select zeroblob(2000000000)", "Refused"),
             ("select value from json_each('[1,')", "Refused"),
-            // A full disk is no fault of the request.
+            // A full disk is not caused by the request.
             ("pragma max_page_count = 1; create table u (a); insert into u values (zeroblob(1000000))", "TryAgain"),
         ] {
             let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory is there");

@@ -1,4 +1,5 @@
-//! The data folder: made, migrated, checked, and locked against a second `serve`.
+//! The data folder: makes, migrates, checks and locks it. While one `serve` holds the lock, a second one
+//! can't start.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -13,18 +14,18 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::{errors, options};
 use crate::store::migrations;
 
-/// The database's file in the data folder.
+/// The name of the database file in the data folder.
 pub const DATABASE: &str = "scanfence.db";
-/// The lock's file in the data folder.
+/// The name of the lock file in the data folder.
 const LOCK: &str = "serve.lock";
 
-/// How often, and how far apart, a migration that finds another one at work tries again.
+/// While another migration runs, this one makes so many attempts, with this pause between them.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Not a database.
+/// SQLite's code: the file is not a database.
 const NOTADB: i32 = 26;
-/// A database whose pages contradict each other.
+/// SQLite's code: the pages of the database contradict each other.
 const CORRUPT: i32 = 11;
 
 /// Why the data folder can't be used.
@@ -43,16 +44,16 @@ pub enum OpenError {
     InUse {
         /// The folder.
         folder: PathBuf,
-        /// The other process, where it has said so.
+        /// The number of the other process, if the lock file has it.
         pid: Option<u32>,
     },
     /// There is no database yet.
     #[error("there is no database {} yet: run scanfence migrate", file.display())]
     Missing {
-        /// The file that would be it.
+        /// The missing file.
         file: PathBuf,
     },
-    /// The database is not of this release: migrations are missing.
+    /// The database is of an older release: migrations are missing.
     #[error("the database {} is of an older release: run scanfence migrate", file.display())]
     Older {
         /// The file.
@@ -66,13 +67,13 @@ pub enum OpenError {
         /// The unknown migration.
         version: i64,
     },
-    /// It is a database, but none of ours.
+    /// It is a database, but not one of Scanfence.
     #[error("{} is a database, but not one of Scanfence", file.display())]
     Foreign {
         /// The file.
         file: PathBuf,
     },
-    /// It is no database, or a damaged one.
+    /// It is not a database, or it is damaged.
     #[error("{} is not a database, or is damaged", file.display())]
     Damaged {
         /// The file.
@@ -94,23 +95,22 @@ fn by(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
 
-/// The right to serve from a data folder; given up when dropped, and by the kernel when
-/// the process dies, however it dies.
+/// The lock on a data folder. It is released when dropped. If the process dies, the kernel releases it.
 #[derive(Debug)]
 pub struct FolderLock {
     _file: File,
 }
 
 impl FolderLock {
-    /// Takes the lock of `folder`, which is made if it isn't there. Commands that work
-    /// beside a service don't take it.
+    /// Locks `folder`, and makes it if it is missing. Only `serve` takes the lock. Commands that work
+    /// while a service runs do not.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] where another process holds it.
+    /// [`OpenError::InUse`] if another process holds it.
     pub fn take(folder: &Path) -> Result<Self, OpenError> {
         make(folder)?;
         let no = |source| OpenError::Folder { folder: folder.to_owned(), source };
-        // Not truncated: while it is held elsewhere it tells by whom.
+        // Not truncated: if another process holds the lock, the file has the number of that process.
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         let mut file = options.open(folder.join(LOCK)).map_err(no)?;
         match file.try_lock() {
@@ -130,19 +130,19 @@ impl FolderLock {
     }
 }
 
-/// Makes the folder and the database where they aren't there, and brings the database to
-/// this release: all migrations in one transaction, so a process that dies meanwhile
-/// leaves it as it was, and of two at once the second finds the work done.
+/// Makes the folder and the database if they are missing. Runs all missing migrations in one transaction.
+/// If the process dies, no table is changed. If two processes do this at once, the second has nothing to
+/// do.
 ///
 /// # Errors
-/// Where the folder can't be used, or the file is none of ours or of a newer release.
+/// If the folder can't be used, the file is not a database of Scanfence, or it is of a newer release.
 pub async fn migrate(folder: &Path) -> Result<(), OpenError> {
     make(folder)?;
     let file = folder.join(DATABASE);
     let options = options(&file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
     for _ in 1..ATTEMPTS {
         match migrate_once(&options).await {
-            // SQLite does not wait by itself where a new file is turned to WAL.
+            // SQLite does not wait by itself while a new file is switched to WAL.
             Err(MigrateError::Execute(error)) if errors::is_busy(&error) => tokio::time::sleep(PAUSE).await,
             done => return done.map_err(|error| explain(file, error)),
         }
@@ -156,24 +156,24 @@ async fn migrate_once(options: &SqliteConnectOptions) -> Result<(), MigrateError
     if !is_ours(&mut transaction).await? {
         return Err(MigrateError::Source(NotOurs.into()));
     }
-    // Not `run`: the future of that is not known to be `Send`.
+    // Not `run`: the compiler can't tell that its future is `Send`.
     migrations::SQLITE.run_direct(None, &mut *transaction, false).await?;
     transaction.commit().await?;
     connection.close().await?;
     Ok(())
 }
 
-/// Whether the database is empty, or has migrations.
+/// Whether the database is empty or has migrations. Else it belongs to another program.
 async fn is_ours(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(include_str!("is_ours.sql")).fetch_one(connection).await
 }
 
-/// Marks a database without migrations of ours, on its way to [`OpenError::Foreign`].
+/// The database has tables, but no migrations. It becomes [`OpenError::Foreign`].
 #[derive(Debug, thiserror::Error)]
 #[error("not a Scanfence database")]
 struct NotOurs;
 
-/// Checks that the folder holds a database of this release, without changing it.
+/// Checks that the folder has a database of this release. Changes nothing.
 pub(in super::super) async fn check(folder: &Path) -> Result<(), OpenError> {
     let file = folder.join(DATABASE);
     if !file.try_exists().map_err(|source| OpenError::Folder { folder: folder.to_owned(), source })? {
@@ -203,7 +203,7 @@ async fn is_migrated(connection: &mut SqliteConnection) -> Result<bool, sqlx::Er
     sqlx::query_scalar(include_str!("is_migrated.sql")).fetch_one(connection).await
 }
 
-/// Whether these are all migrations of this release, or more.
+/// Whether all migrations of this release are in `applied`.
 pub(in super::super) fn all_applied(applied: &[i64]) -> bool {
     migrations::SQLITE.iter().all(|migration| applied.contains(&migration.version))
 }

@@ -1,5 +1,8 @@
-//! Connections to the file: how they are opened, how long an operation may take, and how a transaction
-//! of the one writer ends.
+//! Connections to the file, and the limits of their waits.
+//!
+//! How a transaction of the one writer ends is in [`writer`]. The other files: [`folder`] (the data
+//! folder), [`errors`] (what SQLite's codes mean), [`arguments`] and [`on_rows`] (the values of
+//! statements).
 
 pub(super) mod arguments;
 pub(super) mod errors;
@@ -17,13 +20,14 @@ use tokio::time::timeout;
 use crate::store::StoreError;
 use crate::store::connections::Connections;
 
-/// How long SQLite itself waits for a command that writes beside the service. The lanes try again, so
-/// this only has to be long enough that they do not loop without a pause.
+/// How long SQLite itself waits while a command writes. It can be short, because the lanes retry. It only
+/// has to be long enough that they do not loop without a pause.
 const BUSY_LIMIT: Duration = Duration::from_secs(2);
 /// How long an operation waits for a connection.
 pub(super) const LEND_LIMIT: Duration = Duration::from_secs(5);
-/// How long an operation may take, with its wait for a connection: above [`LEND_LIMIT`] and
-/// [`BUSY_LIMIT`], so that each is reported as what it is, and below the limit of a request.
+/// How long an operation may take, with its wait for a connection. It is longer than [`LEND_LIMIT`] and
+/// [`BUSY_LIMIT`], so each of these is reported as its own error. It is shorter than the limit of a
+/// request.
 const OPERATION_LIMIT: Duration = Duration::from_secs(15);
 
 /// Options of every connection.
@@ -47,7 +51,7 @@ pub(super) fn connections(size: usize, options: SqliteConnectOptions) -> Connect
     })
 }
 
-/// Ends an operation at its time limit. Its connection is dropped with it, and closed.
+/// Ends an operation at its time limit. Its connection is dropped with it, and so is closed.
 pub(super) async fn limited<T>(operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     match timeout(OPERATION_LIMIT, operation).await {
         Ok(result) => result,
@@ -57,9 +61,9 @@ pub(super) async fn limited<T>(operation: impl Future<Output = Result<T, StoreEr
 
 /// Why the work of a transaction ended early.
 pub(super) enum Failure {
-    /// SQLite said so.
+    /// SQLite reported an error.
     Sql(sqlx::Error),
-    /// We said so, on a connection that is well.
+    /// Our own error. The connection is good.
     Ours(StoreError),
 }
 

@@ -1,7 +1,7 @@
 //! Statements on the rows of a batch.
 //!
-//! Each value is bound by itself. As one JSON text, SQLite would search each object for each field:
-//! a fifth of the writer's time with the fields of a log row.
+//! Each value is bound by itself. In one JSON text, SQLite would search each object for each field. With
+//! the fields of a log row, that took a fifth of the writer's time.
 
 use std::sync::OnceLock;
 
@@ -12,18 +12,22 @@ use crate::domain::column::Column;
 use crate::store::columns::names;
 use crate::store::template::fill;
 
-/// A statement on rows. Its template has `{rows}`, which becomes `(values …)`, and may have `{names}`,
-/// the columns, and `{named}`, the columns of `{rows}` under their names.
+/// A statement on rows. Its template has placeholders:
 ///
-/// It is prepared for a few numbers of rows. A list whose length lies between two of them takes the
-/// larger one: values that are not bound are null, and the statement ignores rows of nulls.
+/// - `{rows}` becomes `(values …)`.
+/// - `{names}` becomes the names of the columns.
+/// - `{named}` becomes the columns of `{rows}` under their names.
+///
+/// It is prepared for a few numbers of rows. A list with another length takes the next larger one. Values
+/// that are not bound are null, and the statement ignores rows of nulls.
 pub(in super::super) struct OnRows<Row: 'static> {
     template: &'static str,
     columns: &'static [Column<Row>],
     texts: [OnceLock<String>; LENGTHS.len()],
 }
 
-/// Longer lists are sent in parts: a statement takes 32 766 values, and a log row has less than 64.
+/// The numbers of rows. Longer lists are sent in parts: a statement takes 32 766 values, and a log row
+/// has less than 64.
 const LENGTHS: [usize; 14] = [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, LONGEST];
 const LONGEST: usize = 512;
 
@@ -33,7 +37,7 @@ impl<Row> OnRows<Row> {
         Self { template, columns, texts: [const { OnceLock::new() }; LENGTHS.len()] }
     }
 
-    /// Its text for so many rows, at most [`LONGEST`], or for a few more.
+    /// Its text for this many rows (at most [`LONGEST`]), or for the next larger number.
     pub(in super::super) fn text(&'static self, rows: usize) -> &'static str {
         let place = LENGTHS.partition_point(|length| *length < rows);
         self.texts[place].get_or_init(|| {
@@ -46,7 +50,7 @@ impl<Row> OnRows<Row> {
         })
     }
 
-    /// Runs it on `rows`, and says how many rows it changed.
+    /// Runs it on `rows`. Returns how many rows it changed.
     pub(in super::super) async fn change(
         &'static self,
         connection: &mut SqliteConnection,
@@ -59,7 +63,7 @@ impl<Row> OnRows<Row> {
         Ok(changed)
     }
 
-    /// Runs it on `rows`, and gives the text that it gives for each.
+    /// Runs it on `rows`. Returns the texts that the statement returns.
     pub(in super::super) async fn fetch(
         &'static self,
         connection: &mut SqliteConnection,

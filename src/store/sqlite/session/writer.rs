@@ -1,4 +1,4 @@
-//! The one writer: transactions, and the proof that the file takes writes.
+//! The one writer: begins and ends transactions, and knows whether the file takes writes.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -12,28 +12,28 @@ use super::{Failure, errors};
 use crate::store::connections::Lent;
 use crate::store::{StoreError, Written};
 
-/// Takes the write lock at once. A transaction that began by reading could find another writer ahead
-/// of it when it comes to write.
+/// Takes the write lock at once. If a transaction began with a read, another writer could be faster, and
+/// then its own write would fail.
 pub(in super::super) const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
 const ROLLBACK: &str = "rollback";
-/// A write without meaning: nobody reads the number, but its page goes to the disk.
+/// A write that changes nothing of ours. Nobody reads the number, but its page goes to the disk.
 const WRITE_ONE_PAGE: &str = "pragma user_version = 0";
 
-/// A commit of changes that is younger than this proves that the file takes writes.
+/// If a commit that changed rows is younger than this, the file takes writes.
 const PROOF_AGE: Duration = Duration::from_secs(1);
-/// How long [`Store::ready`](crate::store::Store::ready) waits for a writer that is at work: as long
-/// as a health check may take.
+/// How long [`Store::ready`](crate::store::Store::ready) waits for a busy writer: as long as a health
+/// check may take.
 const READY_LIMIT: Duration = Duration::from_secs(1);
 
 impl SqliteStore {
-    /// Lends the writer with a transaction begun that no other writer can begin beside.
+    /// Lends the writer and begins a transaction. No other writer can begin one until it ends.
     pub(in super::super) async fn begin(&self, patience: Duration) -> Result<Lent<'_, SqliteConnection>, StoreError> {
         let (lent, _) = self.begin_with(patience, BEGIN, Arguments::default()).await?;
         Ok(lent)
     }
 
-    /// The same, by a statement that begins with `begin` and may ask for a row.
+    /// The same with a statement that begins with `begin`. It may return a row.
     pub(in super::super) async fn begin_with(
         &self,
         patience: Duration,
@@ -47,7 +47,8 @@ impl SqliteStore {
         }
     }
 
-    /// Ends a transaction, begun or not, in which something failed.
+    /// Ends a transaction after a failure, also if none was begun. A connection that is not good is
+    /// closed.
     pub(in super::super) async fn fail(&self, lent: Lent<'_, SqliteConnection>, error: sqlx::Error) -> StoreError {
         self.suspect.fetch_or(errors::points_at_the_disk(&error), Ordering::Relaxed);
         if errors::connection_is_good(&error) {
@@ -56,11 +57,11 @@ impl SqliteStore {
         errors::before_commit(error)
     }
 
-    /// Commits what went well and rolls back what did not.
+    /// Commits if `work` succeeded. Else rolls back.
     ///
-    /// A failed COMMIT is [`StoreError::Broken`], whatever the reason, and the connection
-    /// is closed: whether the last page reached the disk is for the next load to find out.
-    /// (It is never busy: the lock was taken at the beginning.)
+    /// If COMMIT fails, the result is always [`StoreError::Broken`], and the connection is closed. The
+    /// next load finds out whether the last page reached the disk. (COMMIT is never busy: the transaction
+    /// took the lock when it began.)
     pub(in super::super) async fn finish<T>(
         &self,
         mut lent: Lent<'_, SqliteConnection>,
@@ -85,13 +86,14 @@ impl SqliteStore {
         }
     }
 
-    /// A commit has changed rows. One that has not writes nothing, on a full disk too.
+    /// Call this after a commit that changed rows. A commit without changes writes nothing, so it works
+    /// on a full disk too.
     pub(in super::super) fn took_a_write(&self) {
         self.suspect.store(false, Ordering::Relaxed);
         *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Takes the commit of a batch for proof, if anything of it passed.
+    /// If a work order of the batch passed, its commit proves that the file takes writes.
     pub(in super::super) fn note_written(&self, written: &Result<Written, StoreError>) {
         if written.as_ref().is_ok_and(|written| !written.passed.is_empty()) {
             self.took_a_write();
@@ -102,7 +104,7 @@ impl SqliteStore {
         match run(lent.get(), ROLLBACK).await {
             Ok(()) => lent.give_back(),
             Err(error) if errors::nothing_was_begun(&error) => lent.give_back(),
-            // Closed.
+            // It is dropped, and so closed.
             Err(_) => {}
         }
     }
@@ -112,14 +114,14 @@ impl SqliteStore {
         committed.is_some_and(|at| at.elapsed() < PROOF_AGE)
     }
 
-    /// Whether the file takes a write: after trouble, by writing to it. Never cut off in
-    /// the middle, which would cost the counting path its connection.
+    /// Whether the file takes writes. If the last failure points at the disk, this writes one page to
+    /// find out. The write has no time limit: if it were cut off, counting would lose its connection.
     pub(in super::super) async fn takes_writes(&self) -> bool {
         if self.wrote_lately() {
             return true;
         }
         let Ok(mut lent) = self.begin(READY_LIMIT).await else {
-            // The writer is at work, or the file is busy; unless it was done just now.
+            // The writer or the file is busy. Perhaps a commit has proved it just now.
             return self.wrote_lately();
         };
         let suspect = self.suspect.load(Ordering::Relaxed);

@@ -71,8 +71,8 @@ impl UpdateStore for SqliteStore {
 /// Sorts after every time: times begin with a digit.
 const AFTER_ALL_TIMES: &str = "~";
 
-/// Where the two walks of a list begin: down the counted updates by `seq`, and down
-/// the refused ones by (`at_seq`, `recorded_at`, `request_id`); exclusive.
+/// Where the two halves of a list begin, exclusive: counted updates below a `seq`, and refused ones below
+/// (`at_seq`, `recorded_at`, `request_id`).
 struct Bounds {
     counted_below: i64,
     refused_below: (Seq, String, String),

@@ -1,6 +1,12 @@
--- Updates of the work order ?1, newest first: counted ones below seq ?2 and refused ones below
--- (?3, ?4, ?5), each read down its own index; with counter ?6, outcome ?7, recorded from ?8 to ?9; at
--- most ?10.
+-- A work order's updates, newest first. Each half is read down its own index.
+-- ?1 the work order
+-- ?2 counted updates below this seq
+-- ?3, ?4, ?5 refused updates below this at_seq, recorded_at and request id
+-- ?6 the counter, or null
+-- ?7 the outcome, or null
+-- ?8 recorded from, or null
+-- ?9 recorded before, or null
+-- ?10 most updates
 select {update} from (
     select * from (select u.*, u.seq as place from update_log as u
         where u.work_order = ?1 and u.seq < ?2 and ?7 is not 'refused'
