@@ -101,7 +101,7 @@ async fn plans(database: &Database, statements: impl IntoIterator<Item = &str>) 
         // The types of the parameters stand in the statement, as casts.
         let prepare = format!("prepare statement_{n} as {statement}");
         sqlx::raw_sql(AssertSqlSafe(prepare.as_str())).execute(&mut connection).await.unwrap();
-        let values = (1..100).filter(|n| statement.contains(&format!("${n}::"))).max().unwrap().max(2);
+        let values = (1..100).filter(|n| statement.contains(&format!("${n}::"))).max().unwrap();
         let nulls = vec!["null"; values].join(", ");
         let explain = format!("explain (costs off) execute statement_{n}({nulls})");
         let lines: Vec<String> =

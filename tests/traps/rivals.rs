@@ -79,8 +79,10 @@ impl Bend for NoGuard {
         for change in &mut batch.changes {
             let present = &now.work_orders[&change.row.work_order];
             change.loaded = present.stamp;
-            change.row.fence = present.fence;
-            change.row.fence_owner.clone_from(&present.fence_owner);
+            if present.fence >= change.row.fence {
+                change.row.fence = present.fence;
+                change.row.fence_owner.clone_from(&present.fence_owner);
+            }
         }
         inner.write(&batch).await
     }
