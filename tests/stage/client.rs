@@ -1,6 +1,7 @@
 //! A client without redirects and retries.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -43,8 +44,11 @@ impl Client {
     pub fn new(base_url: &str) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        // A request is sent once: whether it may be sent again is what is tested here.
-        let http = legacy::Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build(connector);
+        // A request is sent once: whether it may be sent again is what is tested here. So a connection must
+        // not be taken in the moment in which the service closes it, after 10 s without a request.
+        let mut http = legacy::Client::builder(TokioExecutor::new());
+        http.retry_canceled_requests(false).pool_idle_timeout(Duration::from_secs(5));
+        let http = http.build(connector);
         Self { base: base_url.to_owned(), http, check: None }
     }
 
