@@ -161,6 +161,7 @@ fn counting_settings(config: &Config) -> counting::Settings {
     counting::Settings {
         queue: config.queue,
         queue_per_work_order: config.queue_per_work_order,
+        late_scans: config.late_scans,
         answer_within: (config.limits.request_timeout / 2).min(defaults.answer_within),
         ..defaults
     }

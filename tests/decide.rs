@@ -6,10 +6,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use scanfence::domain::barcode::{Barcode, Step};
 use scanfence::domain::decide::{Arrival, Claim, ClaimKey, Decision, Facts, Verdict, decide};
-use scanfence::domain::ids::{
-    Barcode, Delta, Fence, Principal, Quantity, RequestId, Revision, Seq, Stamp, Step, WorkOrderNumber,
-};
+use scanfence::domain::ids::{Delta, Fence, Principal, Quantity, RequestId, Revision, Seq, Stamp, WorkOrderNumber};
 use scanfence::domain::request::{Ask, Change, Counter, Request};
 use scanfence::domain::time::Timestamp;
 use scanfence::domain::update::{Outcome, RefusalCode, Update};

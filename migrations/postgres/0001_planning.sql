@@ -23,12 +23,18 @@ create table work_orders (
     -- null: no limit
     over_plan_allowance pieces,
     barcode_policy      work_order_barcode_policy not null,
+    -- a regular expression; a scan whose barcode does not match it is refused; null: any barcode
+    barcode_pattern     text,
     product_code        text,
     product_name        text,
     line                text,
     -- a person's hold, and the reason for which it was set or lifted
     hold                work_order_hold,
     hold_reason         text,
+    -- since when it is held without a break; a scan that was made before is late
+    held_since          timestamptz(3),
+    -- whether the hold also refuses late scans
+    strict              boolean not null,
     -- computed from hold, quantities and plan at each write
     status              work_order_status not null,
     input_quantity      pieces not null,

@@ -1,7 +1,7 @@
 -- Counting: the update log, and the barcodes that stand counted.
 
 create domain update_counter as text check (value in ('input', 'output', 'scrap'));
-create domain update_action as text check (value in ('scan', 'unbind', 'correction'));
+create domain update_action as text check (value in ('scan', 'unbind', 'undo', 'correction'));
 create domain update_outcome as text check (value in ('counted', 'refused'));
 
 -- One row per decided request, counted or refused. A row is never changed and never deleted.
@@ -20,11 +20,23 @@ create table update_log (
     asked_delta         bigint,
     set_to              bigint,
     expected            bigint,
+    -- what a recount asked for the barcodes that stood counted: `keep` or `release`
+    barcodes            text,
+    -- the scan that an undo asked to take back
+    undoes              text collate "C",
+    -- whether a scan asked to count although hold, plan or pattern refuse it
+    override            boolean not null,
+    -- the refused scan that an override asked to count
+    settles             text collate "C",
     -- what was done
     delta               bigint not null,
     before              bigint not null,
     after               bigint not null,
-    -- as sent, and in the canonical form that is compared
+    -- the update that an undo or an unbind took back
+    takes_back          text collate "C",
+    -- whether a hold was passed over, because the scan was made before it was set
+    late                boolean not null,
+    -- as sent, and in the canonical form that is compared; an undo has those of the scan that it names
     barcode             text,
     barcode_canonical   text collate "C",
     step                text not null default '',
@@ -58,13 +70,21 @@ create table update_log (
 
 -- the refused updates of a work order, in the order of its list
 create index update_log_refused on update_log (work_order, at_seq, recorded_at, request_id) where seq is null;
+-- An update is taken back once, and a refused scan is settled once.
+create unique index update_log_takes_back on update_log (takes_back) where takes_back is not null;
+create unique index update_log_settles on update_log (settles) where settles is not null and seq is not null;
+-- the latest release of a counter
+create index update_log_releases on update_log (work_order, counter, seq) where barcodes = 'release' and seq is not null;
+-- the refused scans that a person may settle, newest first
+create index update_log_refusals on update_log (recorded_at, request_id)
+    where action = 'scan' and code in ('over-plan', 'work-order-not-open', 'barcode-mismatch');
 -- the life of one part
 create index update_log_barcode on update_log (barcode_canonical, recorded_at, request_id) where barcode_canonical is not null;
 -- the refused duplicates by time, for the alarm `duplicate-burst`; it holds refused rows only
 create index update_log_duplicates on update_log (recorded_at) where code = 'barcode-already-counted';
 
 -- One row per standing count of a barcode. If the policy is `once`, the ordinal is always 1, so
--- the primary key refuses a second count.
+-- the primary key refuses a second count. If it is `repeatable`, the ordinal is the seq of the update.
 create table barcode_claims (
     work_order          text collate "C" not null,
     counter             text collate "C" not null,

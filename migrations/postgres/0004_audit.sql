@@ -7,6 +7,8 @@ create table audit_trail (
     action              text not null,
     work_order          text collate "C",
     finding_id          text collate "C",
+    -- the refused scan that a person left refused
+    refusal             text collate "C",
     recorded_at         timestamptz(3) not null,
     recorded_by         text not null,
     -- the person named in the request
@@ -18,3 +20,5 @@ create table audit_trail (
     after               jsonb not null
 );
 create index audit_trail_work_order on audit_trail (work_order, recorded_at);
+-- a refused scan is left refused once
+create unique index audit_trail_refusal on audit_trail (refusal) where refusal is not null;

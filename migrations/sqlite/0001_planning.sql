@@ -13,12 +13,18 @@ create table work_orders (
     -- null: no limit
     over_plan_allowance integer check (over_plan_allowance between 0 and 1000000000000),
     barcode_policy      text not null check (barcode_policy in ('once', 'repeatable')),
+    -- a regular expression; a scan whose barcode does not match it is refused; null: any barcode
+    barcode_pattern     text,
     product_code        text,
     product_name        text,
     line                text,
     -- a person's hold, and the reason for which it was set or lifted
     hold                text check (hold in ('paused', 'cancelled')),
     hold_reason         text,
+    -- since when it is held without a break; a scan that was made before is late
+    held_since          text,
+    -- whether the hold also refuses late scans
+    strict              integer not null check (strict in (0, 1)),
     -- computed from hold, quantities and plan at each write
     status              text not null check (status in ('pending', 'in_progress', 'completed', 'paused', 'cancelled')),
     input_quantity      integer not null check (input_quantity between 0 and 1000000000000),

@@ -10,17 +10,29 @@ create table update_log (
     -- when refused: the work order's seq at that moment
     at_seq              integer,
     counter             text not null check (counter in ('input', 'output', 'scrap')),
-    action              text not null check (action in ('scan', 'unbind', 'correction')),
+    action              text not null check (action in ('scan', 'unbind', 'undo', 'correction')),
     -- what was asked
     quantity            integer,
     asked_delta         integer,
     set_to              integer,
     expected            integer,
+    -- what a recount asked for the barcodes that stood counted: `keep` or `release`
+    barcodes            text,
+    -- the scan that an undo asked to take back
+    undoes              text,
+    -- whether a scan asked to count although hold, plan or pattern refuse it
+    override            integer not null check (override in (0, 1)),
+    -- the refused scan that an override asked to count
+    settles             text,
     -- what was done
     delta               integer not null,
     before              integer not null,
     after               integer not null,
-    -- as sent, and in the canonical form that is compared
+    -- the update that an undo or an unbind took back
+    takes_back          text,
+    -- whether a hold was passed over, because the scan was made before it was set
+    late                integer not null check (late in (0, 1)),
+    -- as sent, and in the canonical form that is compared; an undo has those of the scan that it names
     barcode             text,
     barcode_canonical   text,
     step                text not null default '',
@@ -54,13 +66,21 @@ create table update_log (
 
 -- the refused updates of a work order, in the order of its list
 create index update_log_refused on update_log (work_order, at_seq, recorded_at, request_id) where seq is null;
+-- An update is taken back once, and a refused scan is settled once.
+create unique index update_log_takes_back on update_log (takes_back) where takes_back is not null;
+create unique index update_log_settles on update_log (settles) where settles is not null and seq is not null;
+-- the latest release of a counter
+create index update_log_releases on update_log (work_order, counter, seq) where barcodes = 'release' and seq is not null;
+-- the refused scans that a person may settle, newest first
+create index update_log_refusals on update_log (recorded_at, request_id)
+    where action = 'scan' and code in ('over-plan', 'work-order-not-open', 'barcode-mismatch');
 -- the life of one part
 create index update_log_barcode on update_log (barcode_canonical, recorded_at, request_id) where barcode_canonical is not null;
 -- the refused duplicates by time, for the alarm `duplicate-burst`; it holds refused rows only
 create index update_log_duplicates on update_log (recorded_at) where code = 'barcode-already-counted';
 
 -- One row per standing count of a barcode. If the policy is `once`, the ordinal is always 1, so
--- the primary key refuses a second count.
+-- the primary key refuses a second count. If it is `repeatable`, the ordinal is the seq of the update.
 create table barcode_claims (
     work_order          text not null,
     counter             text not null,

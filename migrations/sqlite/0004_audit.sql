@@ -7,6 +7,8 @@ create table audit_trail (
     action              text not null,
     work_order          text,
     finding_id          text,
+    -- the refused scan that a person left refused
+    refusal             text,
     recorded_at         text not null,
     recorded_by         text not null,
     -- the person named in the request
@@ -18,3 +20,5 @@ create table audit_trail (
     after               text not null
 ) strict;
 create index audit_trail_work_order on audit_trail (work_order, recorded_at);
+-- a refused scan is left refused once
+create unique index audit_trail_refusal on audit_trail (refusal) where refusal is not null;

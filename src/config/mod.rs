@@ -48,6 +48,9 @@ pub struct Config {
     pub queue: usize,
     /// Most scans of one work order that wait to be counted.
     pub queue_per_work_order: usize,
+    /// How long ago a scan may have been made, for a hold that was set later to be passed over. `None`:
+    /// no hold is passed over.
+    pub late_scans: Option<Duration>,
     /// What the monitor does without a request.
     pub monitor: Monitor,
     /// What makes an alarm fire, and who is notified.

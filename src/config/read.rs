@@ -36,6 +36,7 @@ impl Settings {
             limits: self.limits()?,
             queue: self.count("queue")?,
             queue_per_work_order: self.count("queue-per-work-order")?,
+            late_scans: self.parsed("late-scans", values::duration_or_off)?,
             monitor: self.monitor()?,
             alarms: Alarms {
                 channels: self.channels()?,
@@ -165,6 +166,7 @@ mod tests {
             (vec!["--access", "all"], "keys or open"),
             (vec!["--max-body", "1GB"], "max-body"),
             (vec!["--queue", "0"], "queue"),
+            (vec!["--late-scans", "3 days ago"], "or off"),
             (vec!["--check-full", "at night"], "check-full"),
             (vec!["--time-zone", "Mars/Olympus"], "time-zone"),
             (vec!["--repair-automatically", "quantity,gap"], "quantity, status"),
@@ -178,6 +180,8 @@ mod tests {
             assert!(problem.contains(part), "{args:?}: {problem}");
         }
         assert!(read(&["--listen", "0.0.0.0:8080", "--access", "open"], &[]).is_ok());
+        assert_eq!(read(&["--late-scans", "off"], &[]).unwrap().late_scans, None);
+        assert_eq!(read(&[], &[]).unwrap().late_scans, Some(Duration::from_secs(72 * 60 * 60)));
         assert_eq!(read(&["--listen", "localhost:81"], &[]).unwrap().listen.to_string(), "127.0.0.1:81");
     }
 }

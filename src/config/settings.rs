@@ -169,6 +169,13 @@ pub const SETTINGS: &[Setting] = &[
         "most scans of one work order that wait to be counted",
     ),
     setting(
+        "late-scans",
+        "SCANFENCE_LATE_SCANS",
+        Some("72h"),
+        "TIME|off",
+        "a scan that was made before a hold is counted if it comes within this time; off: it is refused",
+    ),
+    setting(
         "check-recent",
         "SCANFENCE_CHECK_RECENT",
         Some("5m"),

@@ -18,6 +18,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time above 0 with its unit, or `off`.
+pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
+    match text {
+        "off" => Ok(None),
+        text => {
+            duration(text).map(Some).map_err(|_| "must be a time above 0 with its unit, such as 72h, or off".to_owned())
+        }
+    }
+}
+
 /// A whole number above 0 that fits into a semaphore.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     match text.parse() {

@@ -28,6 +28,8 @@ pub enum Answer {
     },
     /// There is no such work order.
     WorkOrderUnknown,
+    /// The update that an undo names is not known. It may still be under way.
+    UpdateUnknown,
     /// It is not decided, or it is unknown whether it is. The client retries it under the same id.
     Unsettled(Unsettled),
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::answer::Answer;
 use super::queue::{WaitingRequest, Work};
@@ -10,6 +11,7 @@ use crate::domain::decide::{Arrival, ClaimKey, Decision, Facts, Verdict, decide}
 use crate::domain::ids::{Fence, Owner, RequestId, Stamp, WorkOrderNumber};
 use crate::domain::request::Ask;
 use crate::domain::update::Update;
+use crate::domain::work_order::Moment;
 use crate::store::{Batch, Wanted, Written};
 
 /// Collects what a batch needs to have looked up.
@@ -19,6 +21,10 @@ pub(super) struct LoadRequest {
     request_ids: BTreeSet<RequestId>,
     /// Per barcode, how many unbinds the batch has of it.
     claims: BTreeMap<ClaimKey, i64>,
+    /// Updates that undos and overrides name.
+    named: BTreeSet<RequestId>,
+    /// Per work order, how many undos the batch has of it. It is not known yet of which barcodes.
+    undos: HashMap<WorkOrderNumber, i64>,
 }
 
 impl LoadRequest {
@@ -46,6 +52,10 @@ impl LoadRequest {
                 *unbinds += 1;
             }
         }
+        self.named.extend(waiting.request.names().cloned());
+        if matches!(waiting.request.ask, Ask::Undo { .. }) {
+            *self.undos.entry(waiting.request.work_order.clone()).or_default() += 1;
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -56,7 +66,15 @@ impl LoadRequest {
         Wanted {
             work_orders: self.work_orders.into_iter().collect(),
             request_ids: self.request_ids.into_iter().collect(),
-            claims: self.claims.into_iter().map(|(key, unbinds)| (key, unbinds + 1)).collect(),
+            claims: self
+                .claims
+                .into_iter()
+                .map(|(key, unbinds)| {
+                    let undos = self.undos.get(&key.work_order).copied().unwrap_or_default();
+                    (key, unbinds + undos + 1)
+                })
+                .collect(),
+            named: self.named.into_iter().collect(),
         }
     }
 }
@@ -116,17 +134,19 @@ impl Decided {
 }
 
 /// Decides about all of `work`. For now it assumes that the store has nothing of what is `unverified`.
+/// `late_scans`: see [`Moment`].
 pub(super) fn judge(
     facts: Facts,
     work: &[Work],
     leases: &HashMap<WorkOrderNumber, (Fence, Owner)>,
     unverified: Unverified,
+    late_scans: Option<Duration>,
 ) -> Decided {
-    let now = clock::now();
+    let moment = Moment { now: clock::now(), late_scans };
     let waiting = work.iter().flat_map(|work| &work.waiting);
     let arrivals: Vec<Arrival<'_>> =
         waiting.map(|waiting| Arrival { request: &waiting.request, principal: &waiting.principal }).collect();
-    let Decision { verdicts, mut changes } = decide(facts, &arrivals, leases, now);
+    let Decision { verdicts, mut changes } = decide(facts, &arrivals, leases, moment);
     for change in &mut changes {
         change.row.stamp = Stamp(rand::random());
     }
@@ -195,6 +215,7 @@ fn answer(verdict: Verdict, missed: &HashSet<&WorkOrderNumber>) -> Option<Answer
             stands(&update, in_batch).then_some(Answer::KeyReused { update, differs })
         }
         Verdict::WorkOrderUnknown => Some(Answer::WorkOrderUnknown),
+        Verdict::UpdateUnknown => Some(Answer::UpdateUnknown),
     }
 }
 
@@ -205,6 +226,7 @@ pub(super) fn missing_original(answer: &Answer) -> Option<&RequestId> {
         Answer::Decided { original: Some(_), .. }
         | Answer::KeyReused { .. }
         | Answer::WorkOrderUnknown
+        | Answer::UpdateUnknown
         | Answer::Unsettled(_) => None,
     }
 }

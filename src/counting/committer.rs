@@ -47,6 +47,7 @@ impl Committer {
             // They begin at 0, so that an alarm on them sees the first one.
             drop(metrics.unsettled.get_or_create(&CodeLabel { code: why.code() }));
         }
+        let late_scans = settings.late_scans;
         let queues = Arc::new(Queues::new(settings, Arc::clone(&metrics)));
         let (quarantine, readers) = (Arc::new(Quarantine::default()), TaskTracker::new());
         let context = LaneContext {
@@ -56,6 +57,7 @@ impl Committer {
             queues: Arc::clone(&queues),
             quarantine,
             readers: readers.clone(),
+            late_scans,
         };
         let (mut lanes, shared) = (JoinSet::new(), LeasedShared::default());
         for lane in 1..=LEASED_LANES {

@@ -14,10 +14,20 @@ pub struct Settings {
     /// How long a request may wait before it is answered as unsettled. It is well below the time limit
     /// of a whole HTTP request, so that the answer still arrives.
     pub answer_within: Duration,
+    /// How long ago a scan may have been made, for a hold that was set later to be passed over. `None`:
+    /// no hold is passed over.
+    pub late_scans: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { queue: 20_000, queue_per_work_order: 5_000, batch: 512, answer_within: Duration::from_secs(10) }
+        Self {
+            queue: 20_000,
+            queue_per_work_order: 5_000,
+            batch: 512,
+            answer_within: Duration::from_secs(10),
+            // A long weekend.
+            late_scans: Some(Duration::from_secs(72 * 60 * 60)),
+        }
     }
 }

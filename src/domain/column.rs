@@ -134,6 +134,14 @@ column_type! {
     Timestamp: Time = |time| *time;
 }
 
+/// The name of a field's column. A field whose name is a keyword of Rust is written `r#…`.
+pub(crate) const fn name_of(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
 /// Declares a struct whose fields are the columns of a table, and its [`Row::COLUMNS`].
 macro_rules! row {
     (
@@ -150,7 +158,7 @@ macro_rules! row {
         impl $crate::domain::column::Row for $Row {
             const COLUMNS: &'static [$crate::domain::column::Column<Self>] = &[$(
                 $crate::domain::column::Column {
-                    name: stringify!($field),
+                    name: $crate::domain::column::name_of(stringify!($field)),
                     kind: <$type as $crate::domain::column::ColumnType>::KIND,
                     value: |row| $crate::domain::column::ColumnType::value(&row.$field),
                 },

@@ -1,19 +1,23 @@
-//! All counting rules: status, barcode, plan, zero, and replays.
+//! All counting rules: what a request names, status, pattern, barcode, plan, zero, and replays.
 //!
 //! Facts and requests in, outcomes and changes out. Requests are judged in order of arrival. Each one
 //! sees the effects of the ones before it. So a batch has the same result as its requests alone, one
 //! after the other.
 
-use std::collections::{BTreeMap, HashMap};
+mod claims;
+mod rules;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::ids::{Fence, Owner, Principal, Quantity, RequestId, Stamp, WorkOrderNumber};
-use super::request::{Ask, Change, Counter, Request};
-use super::time::Timestamp;
-use super::update::{Asked, Outcome, RENDERING, RefusalCode, Update};
-use super::work_order::{BarcodePolicy, WorkOrder};
+use self::claims::Claims;
+use self::rules::{ClaimEffect, Effect, Refusal, judge};
+use super::ids::{Fence, Owner, Principal, Quantity, RequestId, Seq, Stamp, WorkOrderNumber};
+use super::request::{Ask, Counter, Request};
+use super::update::{Asked, Outcome, RENDERING, Update};
+use super::work_order::{BarcodePolicy, Moment, WorkOrder};
 
 /// What the store knows about a batch of requests.
 #[derive(Clone, Debug, Default)]
@@ -22,9 +26,25 @@ pub struct Facts {
     pub work_orders: HashMap<WorkOrderNumber, WorkOrder>,
     /// The updates of those request ids that are decided already.
     pub updates: HashMap<RequestId, Arc<Update>>,
-    /// The standing claims, oldest first. Of each barcode: the newest n + 1, where n is the number of its
-    /// unbinds in the batch.
+    /// The updates that undos and overrides name, as far as they exist. They are read from the store with
+    /// the batch, never from memory.
+    pub named: HashMap<RequestId, NamedUpdate>,
+    /// The standing claims, by ordinal. Of each barcode: the newest n + 1, where n is the number of its
+    /// unbinds and of its work order's undos in the batch; also the claim of each named update.
     pub claims: HashMap<ClaimKey, Vec<Claim>>,
+}
+
+/// An update that an undo or an override names, and what has become of it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NamedUpdate {
+    /// The update.
+    pub update: Arc<Update>,
+    /// Whether an undo or an unbind has taken it back.
+    pub is_taken_back: bool,
+    /// Whether an override has settled it.
+    pub is_settled: bool,
+    /// The `seq` of the latest release of its counter.
+    pub released_at: Option<Seq>,
 }
 
 /// The place of a claim: a barcode counts there once, unless barcodes are repeatable.
@@ -51,12 +71,24 @@ impl ClaimKey {
             barcode: request.barcode()?.canonical.clone(),
         })
     }
+
+    /// The key of the claim of an update's part. `None` if it has no barcode.
+    #[must_use]
+    pub fn of_update(update: &Update) -> Option<Self> {
+        Some(Self {
+            work_order: update.work_order.clone(),
+            counter: update.counter,
+            step: update.step_canonical.clone(),
+            barcode: update.barcode_canonical.clone()?,
+        })
+    }
 }
 
 /// A standing count of a barcode.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Claim {
-    /// 1 for the first standing count. Above 1 only if barcodes are repeatable.
+    /// 1 if barcodes count once. So a second claim has the same place, and the database refuses it. If
+    /// barcodes are repeatable: the `seq` of the update that counted it.
     pub ordinal: i64,
     /// The update that counted it.
     pub request_id: RequestId,
@@ -105,6 +137,8 @@ pub enum Verdict {
     },
     /// There is no such work order.
     WorkOrderUnknown,
+    /// The update that an undo names is not known. It may still be under way.
+    UpdateUnknown,
 }
 
 /// All that a batch changes in one work order. It is written whole or not at all.
@@ -121,10 +155,12 @@ pub struct WorkOrderChange {
     pub claims: ClaimChanges,
 }
 
-/// The net change of claims: three disjoint sets. In one statement, deleting and inserting the same key
-/// would have no order (pitfall 39).
+/// The net change of claims: the releases first, and then three disjoint sets. In one statement, deleting
+/// and inserting the same key would have no order (pitfall 39).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimChanges {
+    /// Counters all of whose claims no longer stand.
+    pub release: Vec<Counter>,
     /// Claims that no longer stand.
     pub delete: Vec<(ClaimKey, Claim)>,
     /// Claims that another update now holds.
@@ -135,19 +171,18 @@ pub struct ClaimChanges {
 
 /// Judges every arrival in order.
 ///
-/// `leases` names the lease of each work order that has one; `now` becomes
-/// `recorded_at`.
+/// `leases` names the lease of each work order that has one.
 #[must_use]
 pub fn decide(
     facts: Facts,
     arrivals: &[Arrival<'_>],
     leases: &HashMap<WorkOrderNumber, (Fence, Owner)>,
-    now: Timestamp,
+    moment: Moment,
 ) -> Decision {
-    let Facts { mut work_orders, updates: known, claims } = facts;
+    let Facts { mut work_orders, updates: known, named, claims } = facts;
     let mut decided: HashMap<RequestId, Arc<Update>> = HashMap::with_capacity(arrivals.len());
     let mut drafts: BTreeMap<WorkOrderNumber, WorkOrderDraft> = BTreeMap::new();
-    let mut stacks = Claims { loaded: &claims, now: HashMap::new() };
+    let mut standing = Claims::of(&claims);
 
     let verdicts = arrivals
         .iter()
@@ -167,21 +202,27 @@ pub fn decide(
                     Some(row) => drafts.entry(request.work_order.clone()).or_insert(WorkOrderDraft::new(
                         row,
                         leases.get(&request.work_order),
-                        now,
+                        moment,
                     )),
                     None => return Verdict::WorkOrderUnknown,
                 },
             };
-            let update = draft.settle(request, principal, &mut stacks);
+            let named = request.names().and_then(|id| draft.named(id).or_else(|| named.get(id).cloned()));
+            if matches!(request.ask, Ask::Undo { .. }) && named.is_none() {
+                return Verdict::UpdateUnknown;
+            }
+            let update = draft.settle(request, principal, named.as_ref(), &mut standing);
             decided.insert(request.request_id.clone(), Arc::clone(&update));
             Verdict::Decided(update)
         })
         .collect();
 
-    let mut claim_changes = stacks.net();
+    let mut claim_changes = standing.net();
     let changes = drafts
         .into_iter()
-        .map(|(number, WorkOrderDraft { loaded, row, updates })| WorkOrderChange {
+        // A draft without updates is of undos alone whose scans are not known.
+        .filter(|(_, draft)| !draft.updates.is_empty())
+        .map(|(number, WorkOrderDraft { loaded, row, updates, .. })| WorkOrderChange {
             loaded,
             row,
             updates,
@@ -195,86 +236,119 @@ pub fn decide(
 struct WorkOrderDraft {
     loaded: Stamp,
     row: WorkOrder,
+    moment: Moment,
     updates: Vec<Arc<Update>>,
-}
-
-/// The effect of an accepted request: the new value of its counter, and what happens to its claim.
-struct Effect {
-    after: Quantity,
-    claim: ClaimEffect,
-}
-
-enum ClaimEffect {
-    None,
-    Push(ClaimKey, Quantity),
-    Pop(ClaimKey),
-}
-
-struct Refusal {
-    code: RefusalCode,
-    original: Option<RequestId>,
-}
-
-impl From<RefusalCode> for Refusal {
-    fn from(code: RefusalCode) -> Self {
-        Self { code, original: None }
-    }
+    /// The updates that this batch takes back.
+    taken_back: HashSet<RequestId>,
+    /// The refused scans that this batch settles.
+    settled: HashSet<RequestId>,
+    /// The releases of this batch.
+    released_at: HashMap<Counter, Seq>,
 }
 
 impl WorkOrderDraft {
-    fn new(mut row: WorkOrder, lease: Option<&(Fence, Owner)>, now: Timestamp) -> Self {
+    fn new(mut row: WorkOrder, lease: Option<&(Fence, Owner)>, moment: Moment) -> Self {
         let loaded = row.stamp;
         if let Some((fence, owner)) = lease {
             row.fence = *fence;
             row.fence_owner = Some(owner.clone());
         }
-        row.updated_at = now;
-        Self { loaded, row, updates: Vec::new() }
+        row.updated_at = moment.now;
+        Self {
+            loaded,
+            row,
+            moment,
+            updates: Vec::new(),
+            taken_back: HashSet::new(),
+            settled: HashSet::new(),
+            released_at: HashMap::new(),
+        }
+    }
+
+    /// An update of this work order that this batch decides. One of another work order is not known here:
+    /// it may not be written in the end.
+    fn named(&self, id: &RequestId) -> Option<NamedUpdate> {
+        let update = self.updates.iter().find(|update| update.request_id == *id)?;
+        Some(NamedUpdate { update: Arc::clone(update), is_taken_back: false, is_settled: false, released_at: None })
     }
 
     /// Judges one undecided request and applies its effect.
-    fn settle(&mut self, request: &Request, principal: &Principal, claims: &mut Claims<'_>) -> Arc<Update> {
-        let counter = request.counter;
-        let before = self.row.quantity(counter);
-        let (after, refusal) = match judge(&self.row, request, claims) {
-            Ok(Effect { after, claim }) => {
-                self.row.seq.0 += 1;
-                self.row.set_quantity(counter, after);
-                match claim {
-                    ClaimEffect::None => {}
-                    ClaimEffect::Push(key, quantity) => {
-                        self.row.barcode_counted = true;
-                        claims.push(key, request.request_id.clone(), quantity);
-                    }
-                    ClaimEffect::Pop(key) => claims.pop(&key),
-                }
-                (after, None)
-            }
-            Err(refusal) => (before, Some(refusal)),
-        };
-        let update = Arc::new(self.record(request, principal, before, after, refusal));
+    fn settle(
+        &mut self,
+        request: &Request,
+        principal: &Principal,
+        named: Option<&NamedUpdate>,
+        claims: &mut Claims<'_>,
+    ) -> Arc<Update> {
+        let before = self.row.quantity(request.counter);
+        let late = self.row.hold.is_some() && asks_for_parts(&request.ask);
+        let late = late && self.row.passes_over_hold(request.scanned_at, self.moment);
+        let judged = judge(self, request, named, claims, late);
+        let result = judged.map(|effect| self.apply(request, effect, claims));
+        // A scan of another work order is none of this work order's parts.
+        let undone = named
+            .map(|named| &*named.update)
+            .filter(|scan| matches!(request.ask, Ask::Undo { .. }) && scan.work_order == request.work_order);
+        let update = Arc::new(self.record(request, principal, undone, (before, late), result));
         self.updates.push(Arc::clone(&update));
         update
     }
 
+    /// Applies an effect. Returns the counter after it, and the update that it takes back.
+    fn apply(&mut self, request: &Request, effect: Effect, claims: &mut Claims<'_>) -> (Quantity, Option<RequestId>) {
+        let Effect { after, claim, takes_back } = effect;
+        self.row.seq.0 += 1;
+        self.row.set_quantity(request.counter, after);
+        match claim {
+            ClaimEffect::None => {}
+            ClaimEffect::Push(key, quantity) => {
+                self.row.barcode_counted = true;
+                let ordinal = match self.row.plan.barcode_policy {
+                    BarcodePolicy::Once => 1,
+                    BarcodePolicy::Repeatable => self.row.seq.0,
+                };
+                claims.push(key, Claim { ordinal, request_id: request.request_id.clone(), quantity });
+            }
+            ClaimEffect::Remove(key, request_id) => claims.remove(key, &request_id),
+            ClaimEffect::Release => {
+                claims.release(&request.work_order, request.counter);
+                self.released_at.insert(request.counter, self.row.seq);
+            }
+        }
+        self.taken_back.extend(takes_back.clone());
+        if let Ask::Scan { overriding: Some(overriding), .. } = &request.ask {
+            self.settled.extend(overriding.settles.clone());
+        }
+        (after, takes_back)
+    }
+
+    /// The row of the log. `undone` is the scan that an undo names.
+    // Long: one line per column.
     fn record(
         &self,
         request: &Request,
         principal: &Principal,
-        before: Quantity,
-        after: Quantity,
-        refusal: Option<Refusal>,
+        undone: Option<&Update>,
+        (before, late): (Quantity, bool),
+        result: Result<(Quantity, Option<RequestId>), Refusal>,
     ) -> Update {
         let asked = Asked::of(&request.ask);
-        let (seq, at_seq, outcome) = match refusal {
-            None => (Some(self.row.seq), None, Outcome::Counted),
-            Some(_) => (None, Some(self.row.seq), Outcome::Refused),
+        let (seq, at_seq, outcome) = match result {
+            Ok(_) => (Some(self.row.seq), None, Outcome::Counted),
+            Err(_) => (None, Some(self.row.seq), Outcome::Refused),
         };
-        let (code, original_request_id) = match refusal {
-            None => (None, None),
-            Some(Refusal { code, original }) => (Some(code), original),
+        let (after, takes_back, code, original_request_id) = match result {
+            Ok((after, takes_back)) => (after, takes_back, None, None),
+            Err(Refusal { code, original }) => (before, None, Some(code), original),
         };
-        let barcode = request.barcode();
+        let sent =
+            (request.barcode().map(|code| (&code.sent, &code.canonical)), &request.step.sent, &request.step.canonical);
+        let (barcode, step, step_canonical) = match undone {
+            Some(scan) => {
+                (scan.barcode.as_ref().zip(scan.barcode_canonical.as_ref()), &scan.step, &scan.step_canonical)
+            }
+            None => sent,
+        };
         Update {
             request_id: request.request_id.clone(),
             work_order: request.work_order.clone(),
@@ -286,13 +360,19 @@ impl WorkOrderDraft {
             asked_delta: asked.delta,
             set_to: asked.set_to,
             expected: asked.expected,
+            barcodes: asked.barcodes,
+            undoes: asked.undoes.cloned(),
+            r#override: asked.overrides,
+            settles: asked.settles.cloned(),
             delta: before.to(after),
             before,
             after,
-            barcode: barcode.map(|barcode| barcode.sent.clone()),
-            barcode_canonical: barcode.map(|barcode| barcode.canonical.clone()),
-            step: request.step.sent.clone(),
-            step_canonical: request.step.canonical.clone(),
+            takes_back,
+            late,
+            barcode: barcode.map(|(sent, _)| sent.clone()),
+            barcode_canonical: barcode.map(|(_, canonical)| canonical.clone()),
+            step: step.clone(),
+            step_canonical: step_canonical.clone(),
             station: request.station.clone(),
             terminal: request.terminal.clone(),
             operator: request.operator.clone(),
@@ -314,111 +394,10 @@ impl WorkOrderDraft {
     }
 }
 
-/// The rules, in this order: status, barcode (for a correction: `expected`), plan, zero.
-fn judge(row: &WorkOrder, request: &Request, claims: &Claims<'_>) -> Result<Effect, Refusal> {
-    let counter = request.counter;
-    let before = row.quantity(counter);
-    match &request.ask {
-        Ask::Scan { quantity, barcode: _ } => {
-            open(row.status.takes_scans())?;
-            let claim = match ClaimKey::of(request) {
-                None => ClaimEffect::None,
-                Some(key) => {
-                    if let (BarcodePolicy::Once, Some(standing)) = (row.plan.barcode_policy, claims.newest(&key)) {
-                        let original = Some(standing.request_id.clone());
-                        return Err(Refusal { code: RefusalCode::BarcodeAlreadyCounted, original });
-                    }
-                    ClaimEffect::Push(key, *quantity)
-                }
-            };
-            let after = moved(before, quantity.get())?;
-            if !row.plan_allows(counter, after) {
-                return Err(RefusalCode::OverPlan.into());
-            }
-            Ok(Effect { after, claim })
-        }
-        Ask::Unbind { .. } => {
-            open(row.status.takes_scans())?;
-            let standing = ClaimKey::of(request).and_then(|key| Some((claims.newest(&key)?.quantity, key)));
-            let (quantity, key) = standing.ok_or(RefusalCode::BarcodeNotCounted)?;
-            Ok(Effect { after: moved(before, -quantity.get())?, claim: ClaimEffect::Pop(key) })
-        }
-        Ask::Correct { change, expected, reason: _ } => {
-            open(row.status.takes_corrections())?;
-            if expected.is_some_and(|expected| expected != before) {
-                return Err(RefusalCode::NotAsExpected.into());
-            }
-            let after = match change {
-                Change::Delta(delta) => moved(before, delta.get())?,
-                Change::SetTo(quantity) => *quantity,
-            };
-            Ok(Effect { after, claim: ClaimEffect::None })
-        }
-    }
-}
-
-fn open(takes_it: bool) -> Result<(), Refusal> {
-    if takes_it { Ok(()) } else { Err(RefusalCode::WorkOrderNotOpen.into()) }
-}
-
-/// `before` plus `pieces`. Above `QUANTITY_LIMIT`: refused as over plan, whatever the plan.
-fn moved(before: Quantity, pieces: i64) -> Result<Quantity, Refusal> {
-    let after = before.get() + pieces;
-    match Quantity::new(after) {
-        Some(after) => Ok(after),
-        None if after < 0 => Err(RefusalCode::BelowZero.into()),
-        None => Err(RefusalCode::OverPlan.into()),
-    }
-}
-
-/// The claims as they were loaded, and as they are now, after the requests judged so far.
-struct Claims<'a> {
-    loaded: &'a HashMap<ClaimKey, Vec<Claim>>,
-    now: HashMap<ClaimKey, Vec<Claim>>,
-}
-
-impl Claims<'_> {
-    fn standing(&self, key: &ClaimKey) -> &[Claim] {
-        self.now.get(key).or_else(|| self.loaded.get(key)).map_or(&[], Vec::as_slice)
-    }
-
-    fn newest(&self, key: &ClaimKey) -> Option<&Claim> {
-        self.standing(key).last()
-    }
-
-    fn push(&mut self, key: ClaimKey, request_id: RequestId, quantity: Quantity) {
-        let ordinal = self.newest(&key).map_or(0, |claim| claim.ordinal) + 1;
-        self.touch(key).push(Claim { ordinal, request_id, quantity });
-    }
-
-    fn pop(&mut self, key: &ClaimKey) {
-        self.touch(key.clone()).pop();
-    }
-
-    fn touch(&mut self, key: ClaimKey) -> &mut Vec<Claim> {
-        let loaded = self.loaded;
-        self.now.entry(key).or_insert_with_key(|key| loaded.get(key).cloned().unwrap_or_default())
-    }
-
-    /// What has to be written, per work order: the loaded claims compared with those now, by ordinal.
-    fn net(self) -> HashMap<WorkOrderNumber, ClaimChanges> {
-        let mut changes: HashMap<WorkOrderNumber, ClaimChanges> = HashMap::new();
-        for (key, standing) in self.now {
-            let loaded = self.loaded.get(&key).map_or(&[][..], Vec::as_slice);
-            let change = changes.entry(key.work_order.clone()).or_default();
-            let same_place =
-                |other: &[Claim], claim: &Claim| other.iter().find(|c| c.ordinal == claim.ordinal).cloned();
-            for claim in loaded.iter().filter(|claim| same_place(&standing, claim).is_none()) {
-                change.delete.push((key.clone(), claim.clone()));
-            }
-            for claim in standing {
-                match same_place(loaded, &claim) {
-                    None => change.insert.push((key.clone(), claim)),
-                    Some(was) if was != claim => change.take_over.push((key.clone(), claim)),
-                    Some(_) => {}
-                }
-            }
-        }
-        changes
+/// Whether it may pass over a hold that was set after it was scanned: a scan, an unbind or an undo.
+fn asks_for_parts(ask: &Ask) -> bool {
+    match ask {
+        Ask::Scan { .. } | Ask::Unbind { .. } | Ask::Undo { .. } => true,
+        Ask::Correct { .. } => false,
     }
 }

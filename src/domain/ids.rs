@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{self, BadText};
-
 /// All quantities lie within ± this many pieces (contract, section 3).
 pub const QUANTITY_LIMIT: i64 = 1_000_000_000_000;
 
@@ -218,50 +216,6 @@ impl Delta {
     #[must_use]
     pub fn get(self) -> i64 {
         self.0
-    }
-}
-
-/// A barcode, as sent and in canonical form. Barcodes are compared in canonical form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Barcode {
-    /// As the terminal sent it.
-    pub sent: String,
-    /// NFKC without outer white space: 1..128 characters.
-    pub canonical: String,
-}
-
-impl Barcode {
-    /// Longest barcode, in characters.
-    pub const MAX: usize = 128;
-
-    /// Reads a barcode.
-    pub fn parse(sent: &str) -> Result<Self, BadText> {
-        let canonical = text::canonical(sent, Self::MAX)?;
-        if canonical.is_empty() {
-            return Err(BadText::Empty);
-        }
-        Ok(Self { sent: sent.to_owned(), canonical })
-    }
-}
-
-/// A production step, as sent and in canonical form. Steps are compared in canonical form. No step is
-/// `""`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Step {
-    /// As the terminal sent it.
-    pub sent: String,
-    /// NFKC without outer white space: 0..64 characters.
-    pub canonical: String,
-}
-
-impl Step {
-    /// Longest step, in characters.
-    pub const MAX: usize = 64;
-
-    /// Reads a step.
-    pub fn parse(sent: &str) -> Result<Self, BadText> {
-        let canonical = text::canonical(sent, Self::MAX)?;
-        Ok(Self { sent: sent.to_owned(), canonical })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //!
-//! - [`ids`], [`text`], [`time`]: the types of values.
+//! - [`ids`], [`text`], [`barcode`], [`time`]: the types of values.
 //! - [`column`]: rows as columns.
 //! - [`request`]: a request.
 //! - [`work_order`]: a work order.
@@ -13,6 +13,7 @@
 //!   channel.
 
 pub mod alarm;
+pub mod barcode;
 pub mod channel;
 pub mod column;
 pub mod consistency;

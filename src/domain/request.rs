@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-use super::ids::{Barcode, Delta, Quantity, RequestId, Step, WorkOrderNumber};
+use super::barcode::{Barcode, Step};
+use super::ids::{Delta, Quantity, RequestId, WorkOrderNumber};
 use super::time::Timestamp;
 
 /// Longest station, terminal and operator, in characters.
@@ -96,11 +97,18 @@ pub enum Ask {
         quantity: Quantity,
         /// The part's code, if it has one.
         barcode: Option<Barcode>,
+        /// A supervisor's order to count although hold, plan or pattern refuse it.
+        overriding: Option<Override>,
     },
     /// Take back what the barcode counted last.
     Unbind {
         /// The part's code.
         barcode: Barcode,
+    },
+    /// Take back exactly one counted scan of the same work order and counter.
+    Undo {
+        /// The scan's request id.
+        undoes: RequestId,
     },
     /// A person's signed change.
     Correct {
@@ -113,13 +121,46 @@ pub enum Ask {
     },
 }
 
+/// An order to count although hold, plan or pattern refuse it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The refused scan that this one counts.
+    pub settles: Option<RequestId>,
+}
+
 /// The two forms of a correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// By this much, not 0.
     Delta(Delta),
-    /// To exactly this.
-    SetTo(Quantity),
+    /// To exactly this, and what becomes of the counter's barcodes.
+    SetTo(Quantity, Barcodes),
+}
+
+/// What a recount does with the barcodes that stand counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum Barcodes {
+    /// They stay counted.
+    #[default]
+    Keep,
+    /// All of the counter are free again.
+    Release,
+}
+
+impl Barcodes {
+    /// The word in JSON and column.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.into()
+    }
+
+    /// The variant with this word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        word.parse().ok()
+    }
 }
 
 impl Request {
@@ -129,7 +170,23 @@ impl Request {
         match &self.ask {
             Ask::Scan { barcode, .. } => barcode.as_ref(),
             Ask::Unbind { barcode } => Some(barcode),
-            Ask::Correct { .. } => None,
+            Ask::Undo { .. } | Ask::Correct { .. } => None,
         }
+    }
+
+    /// The earlier request that it takes back or settles.
+    #[must_use]
+    pub fn names(&self) -> Option<&RequestId> {
+        match &self.ask {
+            Ask::Undo { undoes } => Some(undoes),
+            Ask::Scan { overriding, .. } => overriding.as_ref()?.settles.as_ref(),
+            Ask::Unbind { .. } | Ask::Correct { .. } => None,
+        }
+    }
+
+    /// Whether it frees all barcodes of its counter. Such a request is decided alone.
+    #[must_use]
+    pub fn releases(&self) -> bool {
+        matches!(self.ask, Ask::Correct { change: Change::SetTo(_, Barcodes::Release), .. })
     }
 }

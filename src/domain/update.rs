@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::column::{column_type, row};
 use super::ids::{Delta, Fence, Principal, Quantity, RequestId, Seq, WorkOrderNumber};
-use super::request::{Ask, Change, Counter, Request};
+use super::request::{Ask, Barcodes, Change, Counter, Request};
 use super::time::Timestamp;
 use super::work_order::Status;
 
@@ -44,17 +44,29 @@ row! {
         pub set_to: Option<Quantity>,
         /// Value that a correction expected to find.
         pub expected: Option<Quantity>,
+        /// What a recount asked for the barcodes that stood counted; `None` if it asked nothing.
+        pub barcodes: Option<Barcodes>,
+        /// The scan that an undo asked to take back.
+        pub undoes: Option<RequestId>,
+        /// Whether a scan asked to count although hold, plan or pattern refuse it.
+        pub r#override: bool,
+        /// The refused scan that an override asked to count.
+        pub settles: Option<RequestId>,
         /// What was done: `after` − `before`; 0 if refused.
         pub delta: Delta,
         /// The counter before.
         pub before: Quantity,
         /// The counter after.
         pub after: Quantity,
-        /// The part, as sent.
+        /// The update that was taken back, by an undo or an unbind; `None` if refused.
+        pub takes_back: Option<RequestId>,
+        /// Whether a hold was passed over, because the scan was made before it was set.
+        pub late: bool,
+        /// The part, as sent. An undo has that of the scan which it takes back.
         pub barcode: Option<String>,
         /// The part, in the canonical form that is compared.
         pub barcode_canonical: Option<String>,
-        /// The step, as sent; absent is `""`.
+        /// The step, as sent; absent is `""`. An undo has that of the scan which it takes back.
         pub step: String,
         /// The step, in the canonical form that is compared.
         pub step_canonical: String,
@@ -101,6 +113,7 @@ column_type! {
     Status: Text = |status| status.word();
     Outcome: Text = |outcome| outcome.word();
     RefusalCode: Text = |code| code.word();
+    Barcodes: Text = |barcodes| barcodes.word();
 }
 
 /// What an update's request asked.
@@ -111,6 +124,8 @@ pub enum Action {
     Scan,
     /// Take a counted barcode back.
     Unbind,
+    /// Take a counted scan back.
+    Undo,
     /// A person's change.
     Correction,
 }
@@ -122,6 +137,7 @@ impl Action {
         match self {
             Self::Scan => "scan",
             Self::Unbind => "unbind",
+            Self::Undo => "undo",
             Self::Correction => "correction",
         }
     }
@@ -156,6 +172,12 @@ pub enum RefusalCode {
     BarcodeAlreadyCounted,
     /// Unbind of a barcode that does not stand counted.
     BarcodeNotCounted,
+    /// The barcode does not match the work order's pattern.
+    BarcodeMismatch,
+    /// An override settles a scan that is settled already, or none that was refused.
+    AlreadySettled,
+    /// An undo names an update that can't be taken back.
+    NothingToUndo,
     /// Input or output would pass plan + allowance, or any counter the limit of all quantities.
     OverPlan,
     /// The quantity would be negative.
@@ -168,14 +190,32 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every final refusal.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::BarcodeAlreadyCounted,
         Self::BarcodeNotCounted,
+        Self::BarcodeMismatch,
+        Self::AlreadySettled,
+        Self::NothingToUndo,
         Self::OverPlan,
         Self::BelowZero,
         Self::WorkOrderNotOpen,
         Self::NotAsExpected,
     ];
+
+    /// Whether a person may count a scan that was refused for this: another hold, plan or pattern would
+    /// have let it pass.
+    #[must_use]
+    pub fn can_be_settled(self) -> bool {
+        match self {
+            Self::OverPlan | Self::WorkOrderNotOpen | Self::BarcodeMismatch => true,
+            Self::BarcodeAlreadyCounted
+            | Self::BarcodeNotCounted
+            | Self::AlreadySettled
+            | Self::NothingToUndo
+            | Self::BelowZero
+            | Self::NotAsExpected => false,
+        }
+    }
 
     /// The code's word in JSON, column and label.
     #[must_use]
@@ -183,6 +223,9 @@ impl RefusalCode {
         match self {
             Self::BarcodeAlreadyCounted => "barcode-already-counted",
             Self::BarcodeNotCounted => "barcode-not-counted",
+            Self::BarcodeMismatch => "barcode-mismatch",
+            Self::AlreadySettled => "already-settled",
+            Self::NothingToUndo => "nothing-to-undo",
             Self::OverPlan => "over-plan",
             Self::BelowZero => "below-zero",
             Self::WorkOrderNotOpen => "work-order-not-open",
@@ -205,21 +248,27 @@ impl Update {
     pub fn differs(&self, request: &Request) -> Vec<&'static str> {
         let asked = Asked::of(&request.ask);
         let barcode = request.barcode().map(|barcode| barcode.canonical.as_str());
+        // An undo's barcode and step are not asked: they are those of the scan that it names.
+        let asked_part = self.action != Action::Undo;
         [
             ("action", self.action != asked.action),
             ("work_order", self.work_order != request.work_order),
             ("counter", self.counter != request.counter),
             ("quantity", self.quantity != asked.quantity),
-            ("barcode", self.barcode_canonical.as_deref() != barcode),
-            ("step", self.step_canonical != request.step.canonical),
+            ("barcode", asked_part && self.barcode_canonical.as_deref() != barcode),
+            ("step", asked_part && self.step_canonical != request.step.canonical),
             ("station", self.station != request.station),
             ("terminal", self.terminal != request.terminal),
             ("operator", self.operator != request.operator),
             ("scanned_at", self.scanned_at != request.scanned_at),
             ("note", self.note != request.note),
+            ("undoes", self.undoes.as_ref() != asked.undoes),
+            ("override", self.r#override != asked.overrides),
+            ("settles", self.settles.as_ref() != asked.settles),
             ("delta", self.asked_delta != asked.delta),
             ("set_to", self.set_to != asked.set_to),
             ("expected", self.expected != asked.expected),
+            ("barcodes", self.barcodes.unwrap_or_default() != asked.barcodes.unwrap_or_default()),
             ("reason", self.reason.as_deref() != asked.reason),
         ]
         .into_iter()
@@ -235,22 +284,47 @@ pub(super) struct Asked<'a> {
     pub delta: Option<Delta>,
     pub set_to: Option<Quantity>,
     pub expected: Option<Quantity>,
+    pub barcodes: Option<Barcodes>,
+    pub undoes: Option<&'a RequestId>,
+    pub overrides: bool,
+    pub settles: Option<&'a RequestId>,
     pub reason: Option<&'a str>,
 }
 
 impl<'a> Asked<'a> {
     pub(super) fn of(ask: &'a Ask) -> Self {
-        let nothing = |action| Self { action, quantity: None, delta: None, set_to: None, expected: None, reason: None };
         match ask {
-            Ask::Scan { quantity, barcode: _ } => Self { quantity: Some(*quantity), ..nothing(Action::Scan) },
-            Ask::Unbind { barcode: _ } => nothing(Action::Unbind),
+            Ask::Scan { quantity, barcode: _, overriding } => Self {
+                quantity: Some(*quantity),
+                overrides: overriding.is_some(),
+                settles: overriding.as_ref().and_then(|overriding| overriding.settles.as_ref()),
+                ..Self::nothing(Action::Scan)
+            },
+            Ask::Unbind { barcode: _ } => Self::nothing(Action::Unbind),
+            Ask::Undo { undoes } => Self { undoes: Some(undoes), ..Self::nothing(Action::Undo) },
             Ask::Correct { change, expected, reason } => {
-                let (delta, set_to) = match change {
-                    Change::Delta(delta) => (Some(*delta), None),
-                    Change::SetTo(quantity) => (None, Some(*quantity)),
+                let (delta, set_to, barcodes) = match *change {
+                    Change::Delta(delta) => (Some(delta), None, None),
+                    Change::SetTo(quantity, barcodes) => (None, Some(quantity), Some(barcodes)),
                 };
-                Self { delta, set_to, expected: *expected, reason: Some(reason), ..nothing(Action::Correction) }
+                let (expected, reason) = (*expected, Some(reason.as_str()));
+                Self { delta, set_to, expected, barcodes, reason, ..Self::nothing(Action::Correction) }
             }
+        }
+    }
+
+    fn nothing(action: Action) -> Self {
+        Self {
+            action,
+            quantity: None,
+            delta: None,
+            set_to: None,
+            expected: None,
+            barcodes: None,
+            undoes: None,
+            overrides: false,
+            settles: None,
+            reason: None,
         }
     }
 }

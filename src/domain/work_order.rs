@@ -1,8 +1,11 @@
 //! A work order: its row, its status, and what planning may change.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
+use super::barcode::BarcodePattern;
 use super::ids::{Fence, Owner, Quantity, Revision, Seq, Stamp, WorkOrderNumber};
 use super::request::Counter;
 use super::time::Timestamp;
@@ -22,6 +25,10 @@ pub struct WorkOrder {
     pub hold: Option<Hold>,
     /// Why it is held, or why the hold was lifted.
     pub hold_reason: Option<String>,
+    /// Since when it is held. Another hold or reason does not move it.
+    pub held_since: Option<Timestamp>,
+    /// Whether the hold also refuses what was scanned before it was set.
+    pub strict: bool,
     /// [`WorkOrder::present_status`] at the last write.
     pub status: Status,
     /// Pieces put in.
@@ -57,6 +64,8 @@ pub struct Plan {
     pub over_plan_allowance: Option<Quantity>,
     /// Whether a barcode counts once or any number of times.
     pub barcode_policy: BarcodePolicy,
+    /// What the barcodes of scans must match. `None`: any.
+    pub barcode_pattern: Option<BarcodePattern>,
     /// The product's code.
     pub product_code: Option<String>,
     /// The product's name.
@@ -166,6 +175,9 @@ pub enum EditRefusal {
     /// `If-Match` names other revisions, or there is no such work order.
     #[error("the work order was changed in the meantime")]
     RevisionDiffers,
+    /// `If-None-Match: *`, and there is such a work order.
+    #[error("the work order exists already")]
+    Exists,
     /// The barcode policy would change, and a barcode was counted already.
     #[error("the barcode policy is fixed once a barcode was counted")]
     BarcodePolicyFixed,
@@ -182,18 +194,32 @@ pub enum Edit {
         hold: Option<Hold>,
         /// Why.
         reason: String,
+        /// Whether it also refuses what was scanned before it.
+        strict: bool,
     },
 }
 
-/// What `If-Match` asks for.
+/// What `If-Match` or `If-None-Match` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// No `If-Match`.
+    /// Neither was sent.
     None,
+    /// `If-None-Match: *`: it must not exist.
+    Absent,
     /// `If-Match: *`: it must exist.
     Exists,
     /// It must have one of these revisions.
     AnyOf(Vec<Revision>),
+}
+
+/// When something is decided, and how late a scan may come.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Now, by the deciding server's clock. It becomes `recorded_at`.
+    pub now: Timestamp,
+    /// How long ago a scan may have been made, for a hold that was set later to be passed over. `None`:
+    /// no hold is passed over.
+    pub late_scans: Option<Duration>,
 }
 
 /// Values that a write needs, and that a pure function can't make: random numbers and the time.
@@ -242,6 +268,17 @@ impl WorkOrder {
         }
     }
 
+    /// Whether the present hold is passed over for what was scanned at this time: it was scanned before
+    /// the hold was set, the hold is not strict, and it is not too old.
+    #[must_use]
+    pub fn passes_over_hold(&self, scanned_at: Option<Timestamp>, moment: Moment) -> bool {
+        let (Some(held_since), Some(scanned_at), Some(longest)) = (self.held_since, scanned_at, moment.late_scans)
+        else {
+            return false;
+        };
+        !self.strict && scanned_at < held_since && moment.now.since(scanned_at) <= longest
+    }
+
     /// Planned quantity minus the counter, but not below 0.
     #[must_use]
     pub fn remaining(&self, counter: Counter) -> Quantity {
@@ -266,6 +303,8 @@ impl WorkOrder {
             plan,
             hold: None,
             hold_reason: None,
+            held_since: None,
+            strict: false,
             status: Status::Pending,
             input_quantity: Quantity::ZERO,
             output_quantity: Quantity::ZERO,
@@ -295,7 +334,8 @@ impl Edit {
         fresh: Fresh,
     ) -> Result<WorkOrder, EditRefusal> {
         match (precondition, present) {
-            (Precondition::None, _) | (Precondition::Exists, Some(_)) => {}
+            (Precondition::None, _) | (Precondition::Exists, Some(_)) | (Precondition::Absent, None) => {}
+            (Precondition::Absent, Some(_)) => return Err(EditRefusal::Exists),
             (Precondition::AnyOf(revisions), Some(row)) if revisions.contains(&row.revision) => {}
             (Precondition::Exists | Precondition::AnyOf(_), _) => return Err(EditRefusal::RevisionDiffers),
         }
@@ -308,9 +348,13 @@ impl Edit {
                 }
                 WorkOrder { plan: plan.clone(), ..row.clone() }
             }
-            (Self::Hold { hold, reason }, Some(row)) => {
-                WorkOrder { hold: *hold, hold_reason: Some(reason.clone()), ..row.clone() }
-            }
+            (Self::Hold { hold, reason, strict }, Some(row)) => WorkOrder {
+                hold: *hold,
+                hold_reason: Some(reason.clone()),
+                held_since: hold.map(|_| row.held_since.unwrap_or(fresh.now)),
+                strict: hold.is_some() && *strict,
+                ..row.clone()
+            },
         };
         row.status = row.present_status();
         row.stamp = fresh.stamp;

@@ -1,6 +1,6 @@
 //! The store of counting: what a batch of requests needs to know, and the guarded write.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -30,6 +30,8 @@ pub trait CountingStore: Send + Sync + 'static {
     /// - none of its `unverified` ids is decided;
     /// - none of its `unclaimed` barcodes stands counted.
     ///
+    /// A batch that frees the barcodes of a counter is refused: it goes by the row lock.
+    ///
     /// If the process dies, all of that is written or nothing.
     ///
     /// # Errors
@@ -37,8 +39,8 @@ pub trait CountingStore: Send + Sync + 'static {
     async fn write(&self, batch: &Batch) -> Result<Written, StoreError>;
 
     /// The same under row locks, in one transaction: locks the wanted work orders in order, loads,
-    /// lets `decide` make the batch, and writes it. If the process dies, all of it is written or
-    /// nothing.
+    /// lets `decide` make the batch, frees the barcodes of the counters that it releases, and writes it.
+    /// If the process dies, all of it is written or nothing.
     ///
     /// # Errors
     /// As [`CountingStore::load`] and [`CountingStore::write`].
@@ -62,6 +64,9 @@ pub struct Wanted {
     pub request_ids: Vec<RequestId>,
     /// Barcodes, each once, and how many of the newest standing claims are needed.
     pub claims: Vec<(ClaimKey, i64)>,
+    /// Updates that undos and overrides name, sorted, each once. The claims that they made are found
+    /// with them.
+    pub named: Vec<RequestId>,
 }
 
 /// What a batch wants written.
@@ -80,6 +85,30 @@ impl Batch {
     /// and two writers insert in the same order.
     pub(super) fn updates(&self) -> Vec<&Update> {
         sorted_updates(&self.changes)
+    }
+
+    /// The counters whose barcodes it frees.
+    pub(super) fn releases(&self) -> impl Iterator<Item = (&WorkOrderNumber, Counter)> {
+        let of = |change: &WorkOrderChange| change.claims.release.clone();
+        self.changes
+            .iter()
+            .flat_map(move |change| of(change).into_iter().map(|counter| (&change.row.work_order, counter)))
+    }
+
+    /// Refuses a batch that frees barcodes, for the write without row locks.
+    pub(super) fn check_releases_nothing(&self) -> Result<(), StoreError> {
+        match self.releases().next() {
+            None => Ok(()),
+            Some(_) => Err(StoreError::Refused("a recount that frees barcodes needs the row lock".into())),
+        }
+    }
+
+    /// Fails unless every work order was written whose barcodes were freed: else they must not be.
+    pub(super) fn check_released(&self, written: &Written) -> Result<(), StoreError> {
+        match self.releases().all(|(work_order, _)| written.passed.contains(work_order)) {
+            true => Ok(()),
+            false => Err(StoreError::TryAgain("a recount that frees barcodes was not written".into())),
+        }
     }
 }
 
@@ -143,7 +172,7 @@ pub(super) struct ClaimRow {
     counter: Counter,
     step: String,
     barcode: String,
-    pub ordinal: i64,
+    ordinal: i64,
     request_id: RequestId,
     quantity: Quantity,
 }
@@ -153,4 +182,17 @@ impl From<ClaimRow> for (ClaimKey, Claim) {
         let ClaimRow { work_order, counter, step, barcode, ordinal, request_id, quantity } = row;
         (ClaimKey { work_order, counter, step, barcode }, Claim { ordinal, request_id, quantity })
     }
+}
+
+/// Standing claims by barcode, ordered by ordinal, each once.
+pub(super) fn claims_by_key(mut found: Vec<ClaimRow>) -> HashMap<ClaimKey, Vec<Claim>> {
+    found.sort_unstable_by_key(|claim| claim.ordinal);
+    let mut claims: HashMap<ClaimKey, Vec<Claim>> = HashMap::new();
+    for (key, claim) in found.into_iter().map(ClaimRow::into) {
+        let standing = claims.entry(key).or_default();
+        if standing.last() != Some(&claim) {
+            standing.push(claim);
+        }
+    }
+    claims
 }

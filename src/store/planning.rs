@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use super::columns::columns;
+use crate::domain::barcode::BarcodePattern;
 use crate::domain::ids::{Owner, Quantity, WorkOrderNumber};
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Hold, Precondition, Status, WorkOrder};
 
@@ -69,11 +70,14 @@ columns! {
         planned_quantity: Number = Some(row.plan.planned_quantity.get()),
         over_plan_allowance: Number = row.plan.over_plan_allowance.map(Quantity::get),
         barcode_policy: Text = Some(row.plan.barcode_policy.word()),
+        barcode_pattern: Text = row.plan.barcode_pattern.as_ref().map(BarcodePattern::as_str),
         product_code: Text = row.plan.product_code.as_deref(),
         product_name: Text = row.plan.product_name.as_deref(),
         line: Text = row.plan.line.as_deref(),
         hold: Text = row.hold.map(Hold::word),
         hold_reason: Text = row.hold_reason.as_deref(),
+        held_since: Time = row.held_since,
+        strict: Boolean = Some(row.strict),
         status: Text = Some(row.status.word()),
         input_quantity: Number = Some(row.input_quantity.get()),
         output_quantity: Number = Some(row.output_quantity.get()),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use scanfence::domain::barcode::Step;
 use scanfence::domain::consistency::{CheckState, FindingState, Kind, Range, Remedy};
-use scanfence::domain::ids::{Step, WorkOrderNumber};
+use scanfence::domain::ids::WorkOrderNumber;
 use scanfence::domain::request::Counter;
 use scanfence::domain::work_order::BarcodePolicy;
 use scanfence::monitor::Settings;

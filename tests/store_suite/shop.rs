@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use scanfence::domain::barcode::{Barcode, Step};
 use scanfence::domain::decide::{Arrival, ClaimKey, Decision, Facts, decide};
 use scanfence::domain::ids::{
-    Barcode, Delta, Fence, Owner, Principal, Quantity, RequestId, Revision, Seq, Stamp, Step, WorkOrderNumber,
+    Delta, Fence, Owner, Principal, Quantity, RequestId, Revision, Seq, Stamp, WorkOrderNumber,
 };
 use scanfence::domain::request::{Ask, Change, Counter, Request};
 use scanfence::domain::time::Timestamp;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use scanfence::counting::{Answer, Committer, QueueIntake, ScanIntake as _, Settings, Unsettled};
-use scanfence::domain::ids::{Barcode, Owner, Principal, Quantity, RequestId, Revision, Stamp, WorkOrderNumber};
+use scanfence::domain::barcode::Barcode;
+use scanfence::domain::ids::{Owner, Principal, Quantity, RequestId, Revision, Stamp, WorkOrderNumber};
 use scanfence::domain::request::{Ask, Counter, Request};
 use scanfence::domain::time::Timestamp;
 use scanfence::domain::update::Update;

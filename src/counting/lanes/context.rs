@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -27,6 +27,8 @@ pub(in crate::counting) struct LaneContext {
     pub(in crate::counting) quarantine: Arc<Quarantine>,
     /// The tasks that read the originals which answers still lack.
     pub(in crate::counting) readers: TaskTracker,
+    /// How long ago a late scan may have been made; see `Settings`.
+    pub(in crate::counting) late_scans: Option<Duration>,
 }
 
 impl LaneContext {
@@ -145,6 +147,6 @@ impl LaneContext {
 fn counted(answer: &Answer) -> Option<(RequestId, Arc<Update>)> {
     match answer {
         Answer::Decided { update, .. } => Some((update.request_id.clone(), Arc::clone(update))),
-        Answer::KeyReused { .. } | Answer::WorkOrderUnknown | Answer::Unsettled(_) => None,
+        Answer::KeyReused { .. } | Answer::WorkOrderUnknown | Answer::UpdateUnknown | Answer::Unsettled(_) => None,
     }
 }

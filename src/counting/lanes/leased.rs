@@ -119,6 +119,7 @@ impl LeasedLane {
     /// Decides a batch: under leases, and by what memory and the store know.
     async fn draft(&mut self, work: Vec<Work>) -> Result<Draft, (StoreError, Vec<Work>)> {
         let work = self.context.without_quarantined(work);
+        let work = self.without_releases(work);
         let mut leases = BatchLeases::new();
         let work = self.lease(work, &Facts::default(), &mut leases).await;
         let mut known = self.recall(&work, &leases);
@@ -127,6 +128,16 @@ impl LeasedLane {
         }
         let work = self.lease_above(work, &known.facts, &mut leases).await;
         Ok(self.decide(work, leases, known))
+    }
+
+    /// Sends work orders with a recount that frees barcodes to the row-locked lane. Returns the rest.
+    fn without_releases(&mut self, work: Vec<Work>) -> Vec<Work> {
+        let (releasing, rest): (Vec<_>, Vec<_>) = work.into_iter().partition(Work::releases);
+        if !releasing.is_empty() {
+            releasing.into_iter().for_each(|work| self.send_to_row_lock(work, Duration::ZERO));
+            self.context.queues.wake_lanes();
+        }
+        rest
     }
 
     /// Adds requests that came since, if memory has all that is needed to decide them. So a batch that
@@ -166,7 +177,7 @@ impl LeasedLane {
         let Known { facts, unverified, generation } = known;
         let under = leases.iter().map(|(number, held)| (number.clone(), (held.fence, self.owner.clone()))).collect();
         let originals = batch::originals(&facts);
-        let decided = batch::judge(facts, &work, &under, unverified);
+        let decided = batch::judge(facts, &work, &under, unverified, self.context.late_scans);
         Draft { work, leases, decided, originals, generation }
     }
 
@@ -252,13 +263,15 @@ impl LeasedLane {
     /// Loads what memory does not know and the write can't look up itself:
     ///
     /// - All about a work order that is not kept. Memory never says that a work order does not exist.
+    /// - All about a work order with an undo or an override that names an update. These are never decided
+    ///   from memory.
     /// - Also barcodes for which it must know the claims, not only whether one exists (unbind,
     ///   repeatable).
     async fn load(&self, known: &mut Known, work: &[Work]) -> Result<(), StoreError> {
         let Known { facts, unverified, .. } = known;
         let mut request = LoadRequest::default();
         for work in work {
-            let kept = facts.work_orders.get(&work.number);
+            let kept = facts.work_orders.get(&work.number).filter(|_| !work.names_updates());
             if kept.is_none() {
                 request.work_order(&work.number);
             }
@@ -282,6 +295,7 @@ impl LeasedLane {
         }
         facts.work_orders.extend(loaded.work_orders);
         facts.updates.extend(loaded.updates);
+        facts.named.extend(loaded.named);
         facts.claims.extend(loaded.claims);
         Ok(())
     }
@@ -363,7 +377,9 @@ impl LeasedLane {
 
 /// Whether memory has all that is needed to decide a work order's requests.
 fn is_at_hand(memory: &mut Memory, work: &Work, held: &Held) -> bool {
-    memory.row(&work.number, held.fence).is_some_and(|row| !wants_claims(row, work))
+    !work.names_updates()
+        && !work.releases()
+        && memory.row(&work.number, held.fence).is_some_and(|row| !wants_claims(row, work))
 }
 
 /// Whether the claims of the barcodes in `work` are needed, not only whether one exists. The guarded

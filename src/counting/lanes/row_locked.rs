@@ -5,6 +5,9 @@
 //! the batch is halved until the refused request is alone, and the rest is counted. The same is done if
 //! a row is locked elsewhere for too long.
 //!
+//! A recount that frees barcodes comes here, too. It is the only request of its work order in its
+//! transaction. So all claims that it frees are older than it, and one delete frees them.
+//!
 //! Steps 2 to 5 are one transaction (`write_locked` of the store). SQLite
 //! has no round trips.
 //!
@@ -13,7 +16,7 @@
 //! | 1. take what waits | none | 0 | nothing is written; a retry is counted as new |
 //! | 2. lock the rows, in the order of their numbers | `begin`, `select … for no key update` | 2 | the server rolls back and unlocks the rows when it notices |
 //! | 3. load request ids and claims | as `load` of the store | 1 | as step 2 |
-//! | 4. decide and write | the guarded write, without a look-up | 1 | as step 2 |
+//! | 4. decide and write | the guarded write, without a look-up; before it, `release_claims.sql` for a recount that frees barcodes | 1 or 2 | as step 2 |
 //! | 5. commit | `commit` | 1 | all is written or nothing; a retry finds its answer in the log, or is counted as new |
 //! | 6. drop leases that proved overtaken | none: memory | 0 | the leases run out by themselves |
 //! | 7. answer, and return what is left | `updates_by_id` of the store, if a refusal has to show the original | 0 or 1 | the count stands; a retry gets the same answer from the log |
@@ -92,10 +95,20 @@ impl RowLockedLane {
         self.context.return_batch(&all, left, |_| Next::RowLocked { stay: AFTER_FAILURE });
     }
 
-    /// Settles work, in halves if the store refuses it whole. Returns what is left to do.
+    /// Settles work, in halves if the store refuses it whole, and each recount that frees barcodes
+    /// alone. Returns what is left to do.
     fn settle(&mut self, work: Vec<Work>) -> BoxFuture<'_, Vec<Work>> {
         async move {
             let work = without_stopped(work);
+            let is_mixed = |work: &Work| work.waiting.len() > 1 && work.releases();
+            if work.iter().any(is_mixed) {
+                let (mixed, others): (Vec<_>, Vec<_>) = work.into_iter().partition(is_mixed);
+                let mut left = self.settle(others).await;
+                for work in mixed {
+                    left.extend(self.settle_around_release(work).await);
+                }
+                return left;
+            }
             if work.is_empty() || self.begun.elapsed() >= LONGEST_STEP {
                 return work;
             }
@@ -132,7 +145,7 @@ impl RowLockedLane {
         let (context, mut lost) = (&self.context, Vec::new());
         let mut decide = |facts: Facts| {
             lost = note_lost(context, work, &facts);
-            let now_decided = batch::judge(facts, work, &HashMap::new(), Unverified::default());
+            let now_decided = batch::judge(facts, work, &HashMap::new(), Unverified::default(), context.late_scans);
             let batch = now_decided.batch.clone();
             decided = Some(now_decided);
             batch
@@ -156,25 +169,15 @@ impl RowLockedLane {
             left.extend(self.settle(second).await);
             return left;
         }
-        let Some(mut alone) = work.pop() else { return Vec::new() };
+        let Some(alone) = work.pop() else { return Vec::new() };
         if matches!(error, StoreError::BehindLog(_)) {
             self.context.quarantine.add(&alone.number);
             alone.leave_unsettled(Unsettled::WorkOrderQuarantined);
             return Vec::new();
         }
         if alone.waiting.len() > 1 {
-            // In order: the second half waits until the first half is settled.
-            let second = alone.waiting.split_off(alone.waiting.len() / 2);
-            let number = alone.number.clone();
-            let mut left = self.settle(vec![alone]).await;
-            let second = Work { number, waiting: second, lost_under: None, busy_since: None };
-            return match left.pop() {
-                None => self.settle(vec![second]).await,
-                Some(mut first) => {
-                    first.waiting.extend(second.waiting);
-                    vec![first]
-                }
-            };
+            let half = alone.waiting.len() / 2;
+            return self.settle_in_two(alone, half).await;
         }
         for waiting in &alone.waiting {
             error!(work_order = %alone.number, request_id = %waiting.request.request_id, cause = causes(error),
@@ -182,6 +185,28 @@ impl RowLockedLane {
         }
         alone.leave_unsettled(Unsettled::StorageUnavailable);
         Vec::new()
+    }
+
+    /// Settles what comes before the first recount that frees barcodes, or that recount alone, and then
+    /// the rest.
+    async fn settle_around_release(&mut self, work: Work) -> Vec<Work> {
+        let release = work.waiting.iter().position(|waiting| waiting.request.releases());
+        self.settle_in_two(work, release.unwrap_or(0).max(1)).await
+    }
+
+    /// Settles the first requests of a work order, `first` in number, and then the others. The others
+    /// wait if one of the first is left.
+    async fn settle_in_two(&mut self, mut work: Work, first: usize) -> Vec<Work> {
+        let second = work.waiting.split_off(first);
+        let number = work.number.clone();
+        let mut left = self.settle(vec![work]).await;
+        match left.pop() {
+            None => self.settle(vec![Work { number, waiting: second, lost_under: None, busy_since: None }]).await,
+            Some(mut first) => {
+                first.waiting.extend(second);
+                vec![first]
+            }
+        }
     }
 }
 

@@ -27,6 +27,16 @@ pub(in crate::counting) struct Work {
 }
 
 impl Work {
+    /// Whether one of its requests names an earlier update: an undo, or an override that settles a scan.
+    pub(in crate::counting) fn names_updates(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.request.names().is_some())
+    }
+
+    /// Whether one of its requests frees all barcodes of a counter.
+    pub(in crate::counting) fn releases(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.request.releases())
+    }
+
     /// Answers all of its requests with a reason to retry them.
     pub(in crate::counting) fn leave_unsettled(self, why: Unsettled) {
         for waiting in self.waiting {

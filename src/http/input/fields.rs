@@ -8,6 +8,7 @@ use axum::http::Uri;
 use percent_encoding::percent_decode_str;
 
 use super::json::{Object, Value};
+use super::values;
 use crate::http::output::problem::{FieldError, Problem};
 
 /// Why a field is refused.
@@ -99,6 +100,18 @@ impl<'a> Fields<'a> {
                 None
             }
             Some(value) => self.note(name, read(value)),
+        }
+    }
+
+    /// Reads free text of at most `max` characters. Blank text is as good as none.
+    pub(in crate::http) fn text(&mut self, name: &'static str, max: usize) -> Option<String> {
+        self.read(name, values::free(max)).filter(|text| !text.trim().is_empty())
+    }
+
+    /// Refuses a field that does not go with the others, unless it is null.
+    pub(in crate::http) fn refuse(&mut self, name: &'static str, reason: &'static str) {
+        if self.take(name).is_some_and(|value| value != Value::Null) {
+            self.wrong(name, reason);
         }
     }
 

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 
 use super::fields::Reason;
 use super::json::Value;
-use crate::domain::ids::{Barcode, RequestId, Step, WorkOrderNumber};
+use crate::domain::barcode::{Barcode, BarcodePattern, Step};
+use crate::domain::ids::{RequestId, WorkOrderNumber};
 use crate::domain::request::Counter;
 use crate::domain::text;
 use crate::domain::time::Timestamp;
@@ -29,9 +30,13 @@ pub(in crate::http) fn filled(max: usize) -> impl FnOnce(Value<'_>) -> Result<St
 
 /// A whole number within a range.
 pub(in crate::http) fn integer(range: RangeInclusive<i64>) -> impl FnOnce(Value<'_>) -> Result<i64, Reason> {
-    move |value| match value {
-        Value::Integer(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!("must be a whole number from {} to {}", range.start(), range.end()).into()),
+    move |value| {
+        let wanted = format!("must be a whole number from {} to {}", range.start(), range.end());
+        match value {
+            Value::Integer(number) if range.contains(&number) => Ok(number),
+            Value::Number => Err(format!("{wanted}, without fraction or exponent").into()),
+            _ => Err(wanted.into()),
+        }
     }
 }
 
@@ -42,7 +47,7 @@ pub(in crate::http) fn digits(range: RangeInclusive<i64>) -> impl FnOnce(Value<'
             Value::Text(text) if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
             _ => None,
         };
-        integer(range)(number.map_or(Value::Number, Value::Integer))
+        integer(range)(number.map_or(Value::Null, Value::Integer))
     }
 }
 
@@ -83,6 +88,11 @@ pub(in crate::http) fn barcode(value: Value<'_>) -> Result<Barcode, Reason> {
 /// A step.
 pub(in crate::http) fn step(value: Value<'_>) -> Result<Step, Reason> {
     Step::parse(&any_text(value)?).map_err(|error| error.to_string().into())
+}
+
+/// A pattern of barcodes.
+pub(in crate::http) fn barcode_pattern(value: Value<'_>) -> Result<BarcodePattern, Reason> {
+    BarcodePattern::parse(&any_text(value)?).map_err(|error| error.to_string().into())
 }
 
 /// A request id.

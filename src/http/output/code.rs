@@ -34,6 +34,8 @@ pub enum Code {
     Forbidden,
     /// There is no such work order.
     WorkOrderUnknown,
+    /// There is no such update, or not yet.
+    UpdateUnknown,
     /// There is no such path, or nothing under this name.
     NotFound,
     /// The path does not take this method.
@@ -44,6 +46,12 @@ pub enum Code {
     BarcodeAlreadyCounted,
     /// The barcode is not counted.
     BarcodeNotCounted,
+    /// The barcode does not match the work order's pattern.
+    BarcodeMismatch,
+    /// The refused scan is settled already, or it is none that can be settled.
+    AlreadySettled,
+    /// The update can't be taken back.
+    NothingToUndo,
     /// More than plan and allowance.
     OverPlan,
     /// Below zero.
@@ -58,7 +66,7 @@ pub enum Code {
     FindingSettled,
     /// The log can't say what is right.
     DecisionNeeded,
-    /// `If-Match` names another revision.
+    /// `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed,
     /// The body is too large.
     BodyTooLarge,
@@ -113,11 +121,14 @@ impl Code {
             }
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::WorkOrderUnknown | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::WorkOrderUnknown | Self::UpdateUnknown | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BarcodeAlreadyCounted
             | Self::BarcodeNotCounted
+            | Self::BarcodeMismatch
+            | Self::AlreadySettled
+            | Self::NothingToUndo
             | Self::OverPlan
             | Self::BelowZero
             | Self::WorkOrderNotOpen
@@ -145,8 +156,12 @@ impl Code {
     pub(super) fn applied(self) -> Option<Applied> {
         match self {
             Self::WorkOrderUnknown
+            | Self::UpdateUnknown
             | Self::BarcodeAlreadyCounted
             | Self::BarcodeNotCounted
+            | Self::BarcodeMismatch
+            | Self::AlreadySettled
+            | Self::NothingToUndo
             | Self::OverPlan
             | Self::BelowZero
             | Self::WorkOrderNotOpen
@@ -186,7 +201,7 @@ impl Code {
     pub fn retryable(self) -> bool {
         match self.status() {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
-            _ => self == Self::WorkOrderUnknown,
+            _ => matches!(self, Self::WorkOrderUnknown | Self::UpdateUnknown),
         }
     }
 
@@ -206,6 +221,9 @@ impl From<RefusalCode> for Code {
         match code {
             RefusalCode::BarcodeAlreadyCounted => Self::BarcodeAlreadyCounted,
             RefusalCode::BarcodeNotCounted => Self::BarcodeNotCounted,
+            RefusalCode::BarcodeMismatch => Self::BarcodeMismatch,
+            RefusalCode::AlreadySettled => Self::AlreadySettled,
+            RefusalCode::NothingToUndo => Self::NothingToUndo,
             RefusalCode::OverPlan => Self::OverPlan,
             RefusalCode::BelowZero => Self::BelowZero,
             RefusalCode::WorkOrderNotOpen => Self::WorkOrderNotOpen,
@@ -235,7 +253,8 @@ mod tests {
     fn only_what_may_fare_better_is_retryable() {
         for &code in Code::ALL {
             let status = code.status().as_u16();
-            let expected = [408, 429, 503].contains(&status) || code == Code::WorkOrderUnknown;
+            let expected =
+                [408, 429, 503].contains(&status) || matches!(code, Code::WorkOrderUnknown | Code::UpdateUnknown);
             assert_eq!(code.retryable(), expected, "{code:?}");
             assert_eq!(code.retry_after().is_some(), status == 429 || status == 503, "{code:?}");
         }

@@ -11,7 +11,7 @@ use crate::domain::update::{RENDERING, Update};
 ///
 /// A 201 must stay the same, byte by byte, for ever. To change what is shown, add a second list and
 /// raise [`RENDERING`]. Rows keep the number that they were first answered with.
-const RENDERING_1: [&str; 26] = [
+const RENDERING_1: [&str; 32] = [
     "request_id",
     "work_order",
     "seq",
@@ -27,6 +27,10 @@ const RENDERING_1: [&str; 26] = [
     "operator",
     "reason",
     "note",
+    "takes_back",
+    "late",
+    "override",
+    "settles",
     "line",
     "product_code",
     "fence",
@@ -36,12 +40,14 @@ const RENDERING_1: [&str; 26] = [
     "recorded_at",
     "recorded_by",
     "outcome",
+    "undoes",
+    "barcodes",
     "code",
     "at_seq",
 ];
 
-/// The columns that JSON leaves out if they are null: only refused updates have them.
-const ONLY_IF_REFUSED: [&str; 2] = ["code", "at_seq"];
+/// The columns that JSON leaves out if they are null: few updates have them.
+const ONLY_IF_PRESENT: [&str; 4] = ["undoes", "barcodes", "code", "at_seq"];
 
 /// The columns of an answer, looked up once.
 static SHOWN: LazyLock<Vec<&'static Column<Update>>> = LazyLock::new(|| {
@@ -81,7 +87,7 @@ impl Serialize for UpdateView<'_> {
         let fields = Self::names().zip(self.values());
         serializer.collect_map(
             fields
-                .filter(|(name, value)| value.is_some() || !ONLY_IF_REFUSED.contains(name))
+                .filter(|(name, value)| value.is_some() || !ONLY_IF_PRESENT.contains(name))
                 .map(|(name, value)| (name, value.map(Json))),
         )
     }

@@ -3,8 +3,11 @@
 //! An explanation says what happened, what it means for the scans, and what to do next.
 //! The `detail` of a problem is made where it is found: in `routes/`, `input/`, `edge/` and `problem.rs`.
 
+mod refusals;
+
 use super::code::Code;
 use super::language::Language;
+use crate::domain::update::RefusalCode;
 
 /// A problem's words.
 struct Words {
@@ -121,6 +124,18 @@ fn words(code: Code) -> Words {
                 explanation: "本次未计数，因为还没有这个编号的工单。用 PUT 创建后，可用同一请求号重试。",
             },
         },
+        Code::UpdateUnknown => Words {
+            english: Text {
+                title: "There is no such update yet",
+                explanation: "Nothing was taken back, because no update has the id that undoes names. The scan may still be \
+                              on its way. Send the scan first, then this request again under the same id.",
+            },
+            chinese: Text {
+                title: "变更记录尚不存在",
+                explanation: "本次未撤销，因为没有 undoes 指明的变更记录，该扫码可能尚未送达。请先发送该扫码，再用同一请求号\
+                              重试。",
+            },
+        },
         Code::NotFound => Words {
             english: Text {
                 title: "Not found",
@@ -152,82 +167,15 @@ fn words(code: Code) -> Words {
                 explanation: "请求没有在时限内到达或完成，但仍可能计入。请用同一请求号重试，以确定结果；最多只计一次。",
             },
         },
-        Code::BarcodeAlreadyCounted => Words {
-            english: Text {
-                title: "The barcode is already counted",
-                explanation: "This scan was not counted. A barcode counts once per work order, counter and step, until it \
-                              is unbound. The member original says when, where and by whom it was counted. This answer is \
-                              final. To count the barcode again, unbind it, then scan it under a new id.",
-            },
-            chinese: Text {
-                title: "条码已计数",
-                explanation: "本次扫码未计数。一个条码在同一工单、数量类型和工序下只计一次，解绑后才能再扫。original 说明\
-                              何时、在哪里、由谁计入。这是最终结果。如需再次计数，请先解绑，再用新的请求号扫码。",
-            },
-        },
-        Code::BarcodeNotCounted => Words {
-            english: Text {
-                title: "The barcode is not counted",
-                explanation: "Nothing was unbound: the barcode is not counted for this work order, counter and step. This \
-                              answer is final. Check barcode, counter and step, then unbind under a new id.",
-            },
-            chinese: Text {
-                title: "条码未计数",
-                explanation: "没有可解绑的记录：该条码在此工单、数量类型和工序下没有计入。这是最终结果。请核实条码、数量类\
-                              型和工序，再用新的请求号解绑。",
-            },
-        },
-        Code::OverPlan => Words {
-            english: Text {
-                title: "Over the plan",
-                explanation: "This request was not counted. Input and output may not exceed the planned quantity plus the \
-                              allowance, and no quantity may exceed 10^12. This answer is final. If the plan is raised, \
-                              send the scan under a new id.",
-            },
-            chinese: Text {
-                title: "超出计划",
-                explanation: "本次未计数。投入量和产出量不得超过计划数量加允许超出量，任何数量不得超过 10^12。这是最终结果。\
-                              计划增加后，请用新的请求号再扫。",
-            },
-        },
-        Code::BelowZero => Words {
-            english: Text {
-                title: "The quantity would be below zero",
-                explanation: "Nothing was changed, because a quantity can't be negative. This answer is final. Check the \
-                              quantity, then send the right change under a new id.",
-            },
-            chinese: Text {
-                title: "数量低于零",
-                explanation: "本次未做任何更改。这次变更会使数量变为负数。这是最终结果。请核实当前数量，再用新的请求号提交\
-                              正确的变更。",
-            },
-        },
-        Code::WorkOrderNotOpen => Words {
-            english: Text {
-                title: "The work order is not open",
-                explanation: "This request was not counted. A paused or cancelled work order takes no scans, and a \
-                              cancelled one takes no corrections. This answer is final. When the work order is open \
-                              again, scan again under a new id.",
-            },
-            chinese: Text {
-                title: "工单未开放",
-                explanation: "本次未计数。已暂停或已取消的工单不接受扫码，已取消的工单不接受人工修正。这是最终结果。工单恢\
-                              复后，请用新的请求号再扫。",
-            },
-        },
-        Code::NotAsExpected => Words {
-            english: Text {
-                title: "The quantity is not as expected",
-                explanation: "Nothing was corrected. The correction named the quantity that it expected, and the counter \
-                              had another one. This answer is final. Look at the quantity, then send the correction under \
-                              a new id.",
-            },
-            chinese: Text {
-                title: "数量与预期不符",
-                explanation: "本次未修正。人工修正给出的预期数量与当前数量不同。这是最终结果。请查看当前数量，用新的请求号\
-                              修正。",
-            },
-        },
+        Code::BarcodeAlreadyCounted => refusals::words(RefusalCode::BarcodeAlreadyCounted),
+        Code::BarcodeNotCounted => refusals::words(RefusalCode::BarcodeNotCounted),
+        Code::BarcodeMismatch => refusals::words(RefusalCode::BarcodeMismatch),
+        Code::AlreadySettled => refusals::words(RefusalCode::AlreadySettled),
+        Code::NothingToUndo => refusals::words(RefusalCode::NothingToUndo),
+        Code::OverPlan => refusals::words(RefusalCode::OverPlan),
+        Code::BelowZero => refusals::words(RefusalCode::BelowZero),
+        Code::WorkOrderNotOpen => refusals::words(RefusalCode::WorkOrderNotOpen),
+        Code::NotAsExpected => refusals::words(RefusalCode::NotAsExpected),
         Code::BarcodePolicyFixed => Words {
             english: Text {
                 title: "The barcode policy can't change any more",
@@ -266,14 +214,15 @@ fn words(code: Code) -> Words {
         },
         Code::PreconditionFailed => Words {
             english: Text {
-                title: "The work order was changed in the meantime",
-                explanation: "Nothing was changed. If-Match names another revision than the work order has. Read the work \
-                              order again, look at what changed, and send your change with the new ETag.",
+                title: "The work order is not as the request expects",
+                explanation: "Nothing was changed. If-Match names another revision than the work order has, or \
+                              If-None-Match: * was sent and the work order exists. Read the work order again, look at what \
+                              changed, and send your change with the new ETag.",
             },
             chinese: Text {
-                title: "工单已被他人修改",
-                explanation: "本次未做任何更改。If-Match 与工单的当前版本不符。请重新读取工单，确认变化后用新的 ETag 再提\
-                              交。",
+                title: "工单与请求的前提不符",
+                explanation: "本次未做任何更改。If-Match 与工单的当前版本不符，或发送了 If-None-Match: * 而工单已存在。请重新\
+                              读取工单，确认变化后用新的 ETag 再提交。",
             },
         },
         Code::BodyTooLarge => Words {

@@ -120,7 +120,7 @@ pub(super) async fn repair(
         let mut fields = body.fields()?;
         let finding_id = fields.path("finding_id", path, id_text);
         let reason = fields.required("reason", values::filled(NOTE_MAX));
-        let operator = fields.read("operator", values::filled(NAME_MAX));
+        let operator = fields.text("operator", NAME_MAX);
         let dry_run = fields.read("dry_run", values::boolean).unwrap_or(false);
         let accept = fields.read("accept", values::boolean).unwrap_or(false);
         let made = finding_id.zip(reason).map(|(finding_id, reason)| RepairAsk {

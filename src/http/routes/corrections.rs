@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::counted::count_one;
-use crate::domain::ids::{Delta, QUANTITY_LIMIT, Quantity, RequestId, Step, WorkOrderNumber};
-use crate::domain::request::{Ask, Change, NAME_MAX, NOTE_MAX, Request};
+use crate::domain::barcode::Step;
+use crate::domain::ids::{Delta, QUANTITY_LIMIT, Quantity, RequestId, WorkOrderNumber};
+use crate::domain::request::{Ask, Barcodes, Change, NAME_MAX, NOTE_MAX, Request};
 use crate::http::input::extractors::{Caller, IdempotencyKey, JsonBody, PathParameter};
 use crate::http::input::fields::Fields;
 use crate::http::input::values;
@@ -41,7 +42,7 @@ fn correction_of(
     let expected = fields.read("expected", values::integer(0..=QUANTITY_LIMIT)).and_then(Quantity::new);
     let reason = fields.required("reason", values::filled(NOTE_MAX));
     let operator = fields.required("operator", values::filled(NAME_MAX));
-    let note = fields.read("note", values::free(NOTE_MAX));
+    let note = fields.text("note", NOTE_MAX);
     let ask = change.zip(reason).map(|(change, reason)| Ask::Correct { change, expected, reason });
     let made = work_order.zip(counter).zip(ask.zip(operator)).map(|((work_order, counter), (ask, operator))| Request {
         request_id,
@@ -68,10 +69,14 @@ fn change_of(fields: &mut Fields<'_>) -> Option<Change> {
         0 => Err("must not be 0".into()),
         delta => Ok(delta),
     });
+    if !fields.has("set_to") {
+        fields.refuse("barcodes", "goes only with set_to");
+    }
+    let barcodes = fields.read("barcodes", values::word(Barcodes::of_word, "keep or release")).unwrap_or_default();
     let set_to = fields.read("set_to", values::integer(0..=QUANTITY_LIMIT));
     match (delta, set_to) {
         (Some(delta), _) => Delta::new(delta).map(Change::Delta),
-        (None, Some(set_to)) => Quantity::new(set_to).map(Change::SetTo),
+        (None, Some(set_to)) => Quantity::new(set_to).map(|set_to| Change::SetTo(set_to, barcodes)),
         (None, None) => None,
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::counting::Answer;
 use crate::domain::ids::RequestId;
 use crate::domain::request::Request;
-use crate::domain::update::{Outcome, Update};
+use crate::domain::update::{Action, Outcome, Update};
 use crate::http::input::extractors::Caller;
 use crate::http::output::code::{Applied, Code};
 use crate::http::output::language::Language;
@@ -67,6 +67,9 @@ pub(super) fn counted(
             }
         }
         Ok(Answer::WorkOrderUnknown) => Problem::new(Code::WorkOrderUnknown, "no work order has this number"),
+        Ok(Answer::UpdateUnknown) => {
+            Problem::new(Code::UpdateUnknown, "the scan that it undoes is not known; it may still be on its way")
+        }
         Ok(Answer::Unsettled(unsettled)) => {
             let code = Code::from(unsettled);
             Problem::new(code, code.explanation(Language::English))
@@ -95,6 +98,10 @@ fn refusal(update: &Update, code: Code, extension: &Extension) -> String {
             format!("counted at {}{station}{operator}", original.recorded_at)
         }
         (Code::WorkOrderNotOpen, _) => format!("{work_order} was {}", status.word()),
+        (Code::BelowZero, _) if matches!(update.action, Action::Unbind | Action::Undo) => format!(
+            "{quantity}, which is less than the scan counted; a correction with set_to and \"barcodes\":\"release\" \
+             frees the counter's barcodes"
+        ),
         (Code::OverPlan, _) => format!("{quantity}, with {} remaining of the plan", update.remaining.get()),
         _ => quantity,
     }

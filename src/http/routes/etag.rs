@@ -1,8 +1,8 @@
-//! Entity tags of work orders: `ETag` and `If-Match`.
+//! Entity tags of work orders: `ETag`, `If-Match` and `If-None-Match`.
 //!
 //! By hand: a tag is a revision, and a weak tag or one of another origin must match nothing.
 
-use axum::http::header::IF_MATCH;
+use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue};
 
 use crate::domain::ids::Revision;
@@ -15,9 +15,23 @@ pub(super) fn header_of(revision: Revision) -> HeaderValue {
     HeaderValue::try_from(format!("\"{}\"", tag_of(revision))).expect("hexadecimal digits are ASCII")
 }
 
-/// What `If-Match` asks for (RFC 9110, section 13.1.1). A weak tag never matches, and a tag that the
-/// service did not make matches nothing.
+/// What `If-Match` and `If-None-Match` ask for (RFC 9110, sections 13.1.1 and 13.1.2). Only one of them
+/// may be sent.
 pub(super) fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
+    let wanted = if_match(headers)?;
+    let mut absent = headers.get_all(IF_NONE_MATCH).iter();
+    match (absent.next(), absent.next()) {
+        (None, _) => Ok(wanted),
+        (Some(star), None) if star.as_bytes().trim_ascii() == b"*" && wanted == Precondition::None => {
+            Ok(Precondition::Absent)
+        }
+        _ => Err(Problem::new(Code::MalformedRequest, "If-None-Match must be *, without If-Match beside it")),
+    }
+}
+
+/// What `If-Match` asks for. A weak tag never matches, and a tag that the service did not make matches
+/// nothing.
+fn if_match(headers: &HeaderMap) -> Result<Precondition, Problem> {
     let lines: Result<Vec<&str>, _> = headers.get_all(IF_MATCH).iter().map(HeaderValue::to_str).collect();
     let malformed = || Problem::new(Code::MalformedRequest, "If-Match must be * or a list of quoted entity tags");
     let lines = lines.map_err(|_| malformed())?;
@@ -87,6 +101,25 @@ mod tests {
                 headers.append(IF_MATCH, line.parse().unwrap());
             }
             assert_eq!(precondition(&headers).map_err(|problem| problem.code), expected, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn if_none_match_takes_a_star_alone() {
+        let precondition = |lines: &[(axum::http::HeaderName, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(name, value.parse().unwrap());
+            }
+            precondition(&headers).map_err(|problem| problem.code)
+        };
+        assert_eq!(precondition(&[(IF_NONE_MATCH, "*")]), Ok(Precondition::Absent));
+        for lines in [
+            &[(IF_NONE_MATCH, "\"000000000000002a\"")][..],
+            &[(IF_NONE_MATCH, "*"), (IF_NONE_MATCH, "*")],
+            &[(IF_NONE_MATCH, "*"), (IF_MATCH, "*")],
+        ] {
+            assert_eq!(precondition(lines), Err(Code::MalformedRequest), "{lines:?}");
         }
     }
 }

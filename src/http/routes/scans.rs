@@ -1,4 +1,4 @@
-//! Scans and unbinds, one at a time.
+//! Scans, unbinds and undos, one at a time.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::counted::count_one;
 use crate::domain::ids::{Quantity, RequestId, WorkOrderNumber};
-use crate::domain::request::{Ask, NAME_MAX, NOTE_MAX, Request, SCAN_QUANTITY_MAX};
+use crate::domain::request::{Ask, NAME_MAX, NOTE_MAX, Override, Request, SCAN_QUANTITY_MAX};
 use crate::domain::update::Action;
 use crate::http::input::extractors::{Caller, IdempotencyKey, JsonBody, PathParameter};
 use crate::http::input::fields::Fields;
@@ -38,27 +38,13 @@ pub(super) fn scan_of(
     work_order: Option<WorkOrderNumber>,
 ) -> Result<Request, Problem> {
     let counter = fields.required("counter", values::counter);
-    let action = fields.read("action", values::word(scan_action, "scan or unbind"));
-    let ask = match action.unwrap_or(Action::Scan) {
-        Action::Unbind => {
-            if fields.has("quantity") {
-                fields.wrong("quantity", "does not go with unbind, which takes back what the barcode counted");
-            }
-            _ = fields.read("quantity", values::integer(1..=SCAN_QUANTITY_MAX));
-            fields.required("barcode", values::barcode).map(|barcode| Ask::Unbind { barcode })
-        }
-        Action::Scan | Action::Correction => {
-            let quantity = fields.read("quantity", values::integer(1..=SCAN_QUANTITY_MAX)).unwrap_or(1);
-            let barcode = fields.read("barcode", values::barcode);
-            Quantity::new(quantity).map(|quantity| Ask::Scan { quantity, barcode })
-        }
-    };
+    let note = fields.text("note", NOTE_MAX);
+    let ask = ask_of(&mut fields, note.is_some());
     let step = fields.read("step", values::step).unwrap_or_default();
-    let station = fields.read("station", values::free(NAME_MAX));
-    let terminal = fields.read("terminal", values::free(NAME_MAX));
-    let operator = fields.read("operator", values::free(NAME_MAX));
+    let station = fields.text("station", NAME_MAX);
+    let terminal = fields.text("terminal", NAME_MAX);
+    let operator = fields.text("operator", NAME_MAX);
     let scanned_at = fields.read("scanned_at", values::time);
-    let note = fields.read("note", values::free(NOTE_MAX));
     let made = work_order.zip(counter).zip(ask).map(|((work_order, counter), ask)| Request {
         request_id,
         work_order,
@@ -74,6 +60,47 @@ pub(super) fn scan_of(
     fields.finish(made)
 }
 
+/// What the fields ask of the counter, and which fields do not go with that.
+fn ask_of(fields: &mut Fields<'_>, has_note: bool) -> Option<Ask> {
+    let action = fields.read("action", values::word(scan_action, "scan, unbind or undo")).unwrap_or(Action::Scan);
+    if action != Action::Undo {
+        fields.refuse("undoes", "goes only with the action undo");
+    }
+    if action != Action::Scan {
+        fields.refuse("quantity", "does not go with unbind and undo, which take back what was counted");
+    }
+    let overriding = overriding_of(fields, action, has_note);
+    match action {
+        Action::Undo => {
+            for name in ["barcode", "step"] {
+                fields.refuse(name, "does not go with undo: they are those of the scan that it takes back");
+            }
+            fields.required("undoes", values::request_id).map(|undoes| Ask::Undo { undoes })
+        }
+        Action::Unbind => fields.required("barcode", values::barcode).map(|barcode| Ask::Unbind { barcode }),
+        Action::Scan | Action::Correction => {
+            let quantity = fields.read("quantity", values::integer(1..=SCAN_QUANTITY_MAX)).unwrap_or(1);
+            let barcode = fields.read("barcode", values::barcode);
+            Quantity::new(quantity).map(|quantity| Ask::Scan { quantity, barcode, overriding })
+        }
+    }
+}
+
+fn overriding_of(fields: &mut Fields<'_>, action: Action, has_note: bool) -> Option<Override> {
+    let overrides = fields.read("override", values::boolean).unwrap_or(false);
+    if !overrides {
+        fields.refuse("settles", "goes only with override");
+        return None;
+    }
+    if action != Action::Scan {
+        fields.wrong("override", "goes only with the action scan");
+    }
+    if !has_note {
+        fields.wrong("note", "is required with override: say why it is counted");
+    }
+    Some(Override { settles: fields.read("settles", values::request_id) })
+}
+
 fn scan_action(word: &str) -> Option<Action> {
-    [Action::Scan, Action::Unbind].into_iter().find(|action| action.word() == word)
+    [Action::Scan, Action::Unbind, Action::Undo].into_iter().find(|action| action.word() == word)
 }

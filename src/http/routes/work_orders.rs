@@ -45,13 +45,15 @@ pub(super) async fn put(
         Some(allowance) => allowance.and_then(Quantity::new),
     };
     let policy = fields.read("barcode_policy", values::word(policy_of_word, "once or repeatable"));
-    let product_code = fields.read("product_code", values::free(PLAN_TEXT_MAX));
-    let product_name = fields.read("product_name", values::free(PLAN_TEXT_MAX));
-    let line = fields.read("line", values::free(PLAN_TEXT_MAX));
+    let barcode_pattern = fields.read("barcode_pattern", values::barcode_pattern);
+    let product_code = fields.text("product_code", PLAN_TEXT_MAX);
+    let product_name = fields.text("product_name", PLAN_TEXT_MAX);
+    let line = fields.text("line", PLAN_TEXT_MAX);
     let plan = planned.map(|planned_quantity| Plan {
         planned_quantity,
         over_plan_allowance: allowance,
         barcode_policy: policy.unwrap_or_default(),
+        barcode_pattern,
         product_code,
         product_name,
         line,
@@ -71,7 +73,11 @@ pub(super) async fn patch(
     let number = fields.path("work_order", path, values::work_order_number);
     let hold = fields.required("status", values::word(hold_of_word, "paused, cancelled or in_progress"));
     let reason = fields.required("reason", values::filled(NOTE_MAX));
-    let hold = hold.zip(reason).map(|(hold, reason)| Edit::Hold { hold, reason });
+    let strict = fields.read("strict", values::boolean).unwrap_or(false);
+    if strict && hold == Some(None) {
+        fields.wrong("strict", "goes only with paused and cancelled");
+    }
+    let hold = hold.zip(reason).map(|(hold, reason)| Edit::Hold { hold, reason, strict });
     let (number, hold) = fields.finish(number.zip(hold))?;
     edit(&http, &headers, &number, &hold).await
 }
@@ -91,8 +97,8 @@ pub(super) async fn list(State(http): State<Arc<Http>>, uri: Uri) -> Result<Resp
     let mut fields = Fields::of_query(&uri);
     let status = values::word(Status::of_word, "pending, in_progress, completed, paused or cancelled");
     let status = fields.read("status", status);
-    let line = fields.read("line", values::free(NAME_MAX));
-    let q = fields.read("q", values::free(SEARCH_MAX)).filter(|q| !q.is_empty());
+    let line = fields.text("line", NAME_MAX);
+    let q = fields.text("q", SEARCH_MAX);
     let limit = paging::limit(&mut fields);
     let after = paging::cursor(&mut fields);
     fields.finish(Some(()))?;
@@ -128,7 +134,7 @@ async fn edit(http: &Http, headers: &HeaderMap, number: &WorkOrderNumber, edit: 
         Err(refusal) => {
             let code = match refusal {
                 EditRefusal::Unknown => Code::WorkOrderUnknown,
-                EditRefusal::RevisionDiffers => Code::PreconditionFailed,
+                EditRefusal::RevisionDiffers | EditRefusal::Exists => Code::PreconditionFailed,
                 EditRefusal::BarcodePolicyFixed => Code::BarcodePolicyFixed,
             };
             Err(Problem::new(code, refusal.to_string()))
@@ -182,6 +188,8 @@ struct WorkOrderView<'a> {
     #[serde(flatten)]
     plan: &'a Plan,
     hold_reason: Option<&'a str>,
+    held_since: Option<Timestamp>,
+    strict: bool,
     input_quantity: Quantity,
     output_quantity: Quantity,
     scrap_quantity: Quantity,
@@ -198,6 +206,8 @@ impl<'a> WorkOrderView<'a> {
             status: row.status,
             plan: &row.plan,
             hold_reason: row.hold_reason.as_deref(),
+            held_since: row.held_since,
+            strict: row.strict,
             input_quantity: row.input_quantity,
             output_quantity: row.output_quantity,
             scrap_quantity: row.scrap_quantity,

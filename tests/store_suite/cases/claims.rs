@@ -1,7 +1,8 @@
 //! Barcodes that are counted, and what `load` returns of them.
 
+use scanfence::domain::barcode::Step;
 use scanfence::domain::decide::{Claim, ClaimKey};
-use scanfence::domain::ids::{Quantity, RequestId, Step};
+use scanfence::domain::ids::{Quantity, RequestId};
 use scanfence::domain::request::{Ask, Counter, Request};
 use scanfence::domain::update::Update;
 use scanfence::domain::work_order::{BarcodePolicy, Plan};

@@ -1,6 +1,7 @@
 //! Values at their limits.
 
-use scanfence::domain::ids::{Barcode, Principal, QUANTITY_LIMIT, RequestId, Stamp, Step, WorkOrderNumber};
+use scanfence::domain::barcode::{Barcode, Step};
+use scanfence::domain::ids::{Principal, QUANTITY_LIMIT, RequestId, Stamp, WorkOrderNumber};
 use scanfence::domain::request::{Ask, Change, Counter, Request};
 use scanfence::domain::time::Timestamp;
 use scanfence::domain::update::Update;

@@ -11,13 +11,18 @@ use sqlx::PgConnection;
 pub use write::writes;
 
 use super::PostgresStore;
-use super::session::{LEND_LIMIT, bounded, execute, fetch, statement_over, transaction_over};
-use crate::domain::decide::{Claim, ClaimKey, Facts};
+use super::session::{LEND_LIMIT, bounded, execute, fetch, run, statement_over, transaction_over};
+use crate::domain::decide::{ClaimKey, Facts, NamedUpdate};
 use crate::domain::ids::{RequestId, WorkOrderNumber};
 use crate::domain::update::Update;
 use crate::domain::work_order::WorkOrder;
-use crate::store::counting::ClaimRow;
+use crate::store::counting::claims_by_key;
 use crate::store::{Batch, CountingStore, StoreError, Wanted, Written, rows};
+
+/// For a batch that names no earlier update.
+const LOAD: &str = include_str!("load.sql");
+/// Also with what undos and overrides name.
+const LOAD_NAMED: &str = concat!(include_str!("load.sql"), include_str!("load_named.sql"));
 
 #[async_trait]
 impl CountingStore for PostgresStore {
@@ -28,6 +33,7 @@ impl CountingStore for PostgresStore {
     }
 
     async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
+        batch.check_releases_nothing()?;
         self.repeats
             .write(batch, |looks| async move {
                 let mut lent = self.counting.lend(LEND_LIMIT).await?;
@@ -50,8 +56,12 @@ impl CountingStore for PostgresStore {
             let rest = Wanted { work_orders: Vec::new(), ..wanted.clone() };
             let loaded = load(connection, &rest).await?;
             facts.updates = loaded.updates;
+            facts.named = loaded.named;
             facts.claims = loaded.claims;
-            let written = write::write(connection, &decide(facts), false).await?;
+            let batch = decide(facts);
+            release(connection, &batch).await?;
+            let written = write::write(connection, &batch, false).await?;
+            batch.check_released(&written)?;
             execute(connection, "commit").await?;
             Ok(written)
         })
@@ -68,7 +78,8 @@ async fn load(connection: &mut PgConnection, wanted: &Wanted) -> Result<Facts, S
     let mut facts = Facts::default();
     let keys = || wanted.claims.iter().map(|(key, _)| key);
     let texts = |text: fn(&ClaimKey) -> &str| keys().map(text).collect::<Vec<_>>();
-    let load = sqlx::query_as(include_str!("load.sql"))
+    let names_updates = !wanted.named.is_empty();
+    let load = sqlx::query_as(if names_updates { LOAD_NAMED } else { LOAD })
         .bind(numbers(&wanted.work_orders))
         .bind(wanted.request_ids.iter().map(RequestId::as_str).collect::<Vec<_>>())
         .bind(texts(|key| key.work_order.as_str()))
@@ -76,6 +87,11 @@ async fn load(connection: &mut PgConnection, wanted: &Wanted) -> Result<Facts, S
         .bind(texts(|key| key.step.as_str()))
         .bind(texts(|key| key.barcode.as_str()))
         .bind(wanted.claims.iter().map(|&(_, depth)| depth).collect::<Vec<_>>());
+    let load = match names_updates {
+        true => load.bind(wanted.named.iter().map(RequestId::as_str).collect::<Vec<_>>()),
+        false => load,
+    };
+    let mut claims = Vec::new();
     for (kind, row) in fetch(connection, load).await? {
         match kind.as_str() {
             "work_order" => note_work_order(&mut facts, &row)?,
@@ -83,13 +99,14 @@ async fn load(connection: &mut PgConnection, wanted: &Wanted) -> Result<Facts, S
                 let update: Update = rows::read(&row)?;
                 facts.updates.insert(update.request_id.clone(), Arc::new(update));
             }
-            _ => {
-                let (key, claim) = rows::read::<ClaimRow>(&row)?.into();
-                // They come newest first.
-                facts.claims.entry(key).or_insert_with(Vec::<Claim>::new).insert(0, claim);
+            "named" => {
+                let named: NamedUpdate = rows::read(&row)?;
+                facts.named.insert(named.update.request_id.clone(), named);
             }
+            _ => claims.push(rows::read(&row)?),
         }
     }
+    facts.claims = claims_by_key(claims);
     Ok(facts)
 }
 
@@ -102,6 +119,16 @@ pub(super) async fn lock(connection: &mut PgConnection, work_orders: &[WorkOrder
         note_work_order(&mut facts, &row)?;
     }
     Ok(facts)
+}
+
+/// Frees all barcodes of the counters that the batch releases, before its own claims are written.
+async fn release(connection: &mut PgConnection, batch: &Batch) -> Result<(), StoreError> {
+    let (work_orders, counters): (Vec<&str>, Vec<&str>) =
+        batch.releases().map(|(work_order, counter)| (work_order.as_str(), counter.word())).unzip();
+    if work_orders.is_empty() {
+        return Ok(());
+    }
+    run(connection, sqlx::query(include_str!("release_claims.sql")).bind(work_orders).bind(counters)).await.map(drop)
 }
 
 fn numbers(work_orders: &[WorkOrderNumber]) -> Vec<&str> {

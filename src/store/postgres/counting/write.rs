@@ -7,7 +7,6 @@
 //!
 //! Arrays are unnested in the select list. In `from`, each array is first copied to a store of its own,
 //! which takes a tenth of the statement's time.
-//! own, which takes a tenth of the statement's time.
 
 use std::sync::{Arc, LazyLock};
 

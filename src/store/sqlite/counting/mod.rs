@@ -4,6 +4,7 @@ pub(super) mod load;
 pub(super) mod write;
 
 use async_trait::async_trait;
+use sqlx::sqlite::SqliteConnection;
 
 use super::SqliteStore;
 use super::session::{Failure, LEND_LIMIT, errors, limited};
@@ -38,6 +39,7 @@ impl CountingStore for SqliteStore {
     }
 
     async fn write(&self, batch: &Batch) -> Result<Written, StoreError> {
+        batch.check_releases_nothing()?;
         let attempt = |looks| {
             limited(async move {
                 let (statement, bound) = write::begin(batch, looks);
@@ -62,8 +64,7 @@ impl CountingStore for SqliteStore {
             let written = match load::load(lent.get(), wanted).await {
                 Ok(facts) => {
                     // Everything was looked up just now, under the lock.
-                    let batch = decide(facts);
-                    write::write(lent.get(), &batch, None).await
+                    write_decided(lent.get(), &decide(facts)).await
                 }
                 Err(failure) => Err(failure),
             };
@@ -77,4 +78,12 @@ impl CountingStore for SqliteStore {
     fn epoch(&self) -> u64 {
         self.writer.opened()
     }
+}
+
+/// Writes what was decided under the lock.
+async fn write_decided(connection: &mut SqliteConnection, batch: &Batch) -> Result<Written, Failure> {
+    write::release(connection, batch).await?;
+    let written = write::write(connection, batch, None).await?;
+    batch.check_released(&written)?;
+    Ok(written)
 }

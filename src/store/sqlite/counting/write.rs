@@ -8,6 +8,7 @@
 //! | take the write lock; look for what no load has looked up | `known.sql`, or `begin immediate` alone | nothing is written |
 //! | update the work orders that pass | `update_work_orders.sql` | nothing is written |
 //! | add to the log | `insert_log.sql` | nothing is written |
+//! | free the barcodes of a counter, if a recount asks for it | `release_claims.sql` | nothing is written |
 //! | change claims, if there are any | `delete_claims.sql`, `take_over_claims.sql`, `insert_claims.sql` | nothing is written |
 //! | COMMIT | | all of it is written, or nothing |
 
@@ -38,6 +39,7 @@ pub(in super::super) static TAKE_OVER_CLAIMS: OnRows<(ClaimKey, Claim)> =
     OnRows::new(include_str!("take_over_claims.sql"), CLAIM);
 pub(in super::super) static INSERT_CLAIMS: OnRows<(ClaimKey, Claim)> =
     OnRows::new(include_str!("insert_claims.sql"), CLAIM);
+pub(in super::super) const RELEASE_CLAIMS: &str = include_str!("release_claims.sql");
 
 /// The claims in the table are not those that were loaded.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +56,7 @@ pub(super) fn begin(batch: &Batch, looks: bool) -> (&'static str, Arguments) {
     if !looks {
         return (BEGIN, bound);
     }
-    let asks: Vec<ClaimAsk> = batch.unclaimed.iter().map(|key| ClaimAsk::of(key, 1)).collect();
+    let asks: Vec<ClaimAsk> = batch.unclaimed.iter().map(ClaimAsk::from).collect();
     let ids: Vec<&RequestId> = batch.unverified.iter().map(|(request_id, _)| request_id).collect();
     bound.text(&list(&asks));
     bound.text(&list(&ids));
@@ -89,6 +91,17 @@ pub(super) async fn write(
     INSERT_CLAIMS.change(connection, &claims(&changes, |change| &change.insert)).await?;
     written.passed = changes.iter().map(|change| change.row.work_order.clone()).collect();
     Ok(written)
+}
+
+/// Frees all barcodes of the counters that the batch releases, before its own claims are written.
+pub(super) async fn release(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), Failure> {
+    for (work_order, counter) in batch.releases() {
+        let mut bound = Arguments::default();
+        bound.text(work_order.as_str());
+        bound.text(counter.word());
+        bound.query(RELEASE_CLAIMS).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// What the beginning of a write has found, before anything is written.
