@@ -153,6 +153,8 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::sources::tests::read;
 
     #[test]

@@ -153,7 +153,7 @@ mod tests {
     fn row(number: usize, seq: i64) -> WorkOrder {
         let row = serde_json::json!({
             "work_order": format!("W{number}"), "planned_quantity": 10, "over_plan_allowance": null,
-            "barcode_policy": "once", "product_code": null, "product_name": null, "line": null,
+            "barcode_policy": "once", "barcode_pattern": null, "held_since": null, "strict": false, "product_code": null, "product_name": null, "line": null,
             "hold": null, "hold_reason": null, "status": "in_progress", "input_quantity": seq, "output_quantity": 0,
             "scrap_quantity": 0, "seq": seq, "fence": 1, "fence_owner": "a", "stamp": seq, "revision": 1,
             "barcode_counted": false, "created_at": "2026-01-03T08:00:00.000Z", "updated_at": "2026-01-03T08:00:00.000Z"

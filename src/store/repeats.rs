@@ -81,7 +81,8 @@ mod tests {
     fn update() -> Update {
         serde_json::from_value(serde_json::json!({
             "request_id": "k1", "work_order": "W", "seq": 1, "at_seq": null, "counter": "output", "action": "scan",
-            "quantity": 1, "asked_delta": null, "set_to": null, "expected": null, "delta": 1, "before": 0, "after": 1,
+            "quantity": 1, "asked_delta": null, "set_to": null, "expected": null, "barcodes": null, "undoes": null,
+            "override": false, "settles": null, "takes_back": null, "late": false, "delta": 1, "before": 0, "after": 1,
             "barcode": null, "barcode_canonical": null, "step": "", "step_canonical": "", "station": null,
             "terminal": null, "operator": null, "reason": null, "note": null, "fence": 1,
             "work_order_status": "in_progress", "remaining": 9, "scanned_at": null,

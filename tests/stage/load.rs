@@ -295,7 +295,7 @@ fn check_parts(log: &[Update]) {
                 let before = standing.insert(part, update.delta.get());
                 assert_eq!(before, None, "counted twice: {update:?}");
             }
-            Action::Unbind => {
+            Action::Unbind | Action::Undo => {
                 let counted = standing.remove(&part);
                 assert_eq!(counted, Some(-update.delta.get()), "taken back without standing: {update:?}");
             }

@@ -42,6 +42,11 @@ macro_rules! store_suite {
             pitfall_39_scan_and_unbind_of_one_barcode_in_one_batch
             pitfall_32_an_unbound_barcode_counts_again
             a_repeatable_barcode_stacks_its_claims
+            an_undo_removes_the_claim_of_its_scan_and_no_other
+            load_tells_what_has_become_of_a_named_update
+            an_update_is_taken_back_once_and_a_refused_scan_settled_once
+            a_release_frees_the_barcodes_of_its_counter_and_needs_the_row_lock
+            a_release_that_is_not_written_frees_nothing
             load_gives_as_many_of_the_newest_claims_as_asked
             load_gives_nothing_for_what_is_not_there
             the_row_lock_path_decides_on_what_stands_and_writes_it

@@ -11,10 +11,10 @@ use scanfence::domain::decide::{Arrival, ClaimKey, Decision, Facts, decide};
 use scanfence::domain::ids::{
     Delta, Fence, Owner, Principal, Quantity, RequestId, Revision, Seq, Stamp, WorkOrderNumber,
 };
-use scanfence::domain::request::{Ask, Change, Counter, Request};
+use scanfence::domain::request::{Ask, Barcodes, Change, Counter, Request};
 use scanfence::domain::time::Timestamp;
 use scanfence::domain::update::{Outcome, Update};
-use scanfence::domain::work_order::{BarcodePolicy, Edit, Fresh, Plan, Precondition, WorkOrder};
+use scanfence::domain::work_order::{BarcodePolicy, Edit, Fresh, Moment, Plan, Precondition, WorkOrder};
 use scanfence::store::{Batch, Store, StoreError, UpdateQuery, Wanted, Written};
 
 /// A name that nobody else has, in this process or any other.
@@ -58,6 +58,7 @@ pub fn plan() -> Plan {
         planned_quantity: pieces(1000),
         over_plan_allowance: None,
         barcode_policy: BarcodePolicy::Once,
+        barcode_pattern: None,
         product_code: None,
         product_name: None,
         line: None,
@@ -93,13 +94,13 @@ pub fn request(work_order: &WorkOrderNumber, ask: Ask) -> Request {
 
 /// A scan of one piece without a barcode.
 pub fn scan(work_order: &WorkOrderNumber) -> Request {
-    request(work_order, Ask::Scan { quantity: pieces(1), barcode: None })
+    request(work_order, Ask::Scan { quantity: pieces(1), barcode: None, overriding: None })
 }
 
 /// A scan of one piece with a barcode.
 pub fn scan_of(work_order: &WorkOrderNumber, barcode: &str) -> Request {
     let barcode = Some(Barcode::parse(barcode).unwrap());
-    request(work_order, Ask::Scan { quantity: pieces(1), barcode })
+    request(work_order, Ask::Scan { quantity: pieces(1), barcode, overriding: None })
 }
 
 pub fn unbind(work_order: &WorkOrderNumber, barcode: &str) -> Request {
@@ -108,6 +109,16 @@ pub fn unbind(work_order: &WorkOrderNumber, barcode: &str) -> Request {
 
 pub fn correct(work_order: &WorkOrderNumber, delta: i64) -> Request {
     let change = Change::Delta(Delta::new(delta).unwrap());
+    request(work_order, Ask::Correct { change, expected: None, reason: "counted by hand".to_owned() })
+}
+
+pub fn undo(scan: &Request) -> Request {
+    request(&scan.work_order, Ask::Undo { undoes: scan.request_id.clone() })
+}
+
+/// A recount to this quantity.
+pub fn recount(work_order: &WorkOrderNumber, quantity: i64, barcodes: Barcodes) -> Request {
+    let change = Change::SetTo(pieces(quantity), barcodes);
     request(work_order, Ask::Correct { change, expected: None, reason: "counted by hand".to_owned() })
 }
 
@@ -121,7 +132,15 @@ pub fn wanted(requests: &[Request]) -> Wanted {
         if let Some(key) = ClaimKey::of(request) {
             *claims.entry(key).or_insert(1) += i64::from(matches!(request.ask, Ask::Unbind { .. }));
         }
+        wanted.named.extend(request.names().cloned());
     }
+    for (key, depth) in &mut claims {
+        let undos = requests.iter().filter(|request| request.work_order == key.work_order);
+        let undos = undos.filter(|request| matches!(request.ask, Ask::Undo { .. })).count();
+        *depth += i64::try_from(undos).unwrap();
+    }
+    wanted.named.sort();
+    wanted.named.dedup();
     wanted.work_orders.sort();
     wanted.work_orders.dedup();
     wanted.request_ids.sort();
@@ -142,7 +161,7 @@ pub fn under(work_order: &WorkOrderNumber, fence: i64, name: &str) -> Leases {
 pub fn decided_at(now: Timestamp, facts: Facts, requests: &[Request], leases: &Leases) -> (Decision, Batch) {
     let principal = Principal::named("line-3");
     let arrivals: Vec<Arrival> = requests.iter().map(|request| Arrival { request, principal: &principal }).collect();
-    let decision = decide(facts, &arrivals, leases, now);
+    let decision = decide(facts, &arrivals, leases, Moment { now, late_scans: None });
     let mut changes = decision.changes.clone();
     for change in &mut changes {
         change.row.stamp = fresh().stamp;

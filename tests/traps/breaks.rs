@@ -110,7 +110,7 @@ on_both_stores! {
             "delete from update_log where request_id = 'lost';
              update work_orders set seq = 1, input_quantity = 1, stamp = (select stamp from backup)").await;
         // As many writes since the backup as the first replica has seen.
-        let five = Ask::Scan { quantity: Quantity::new(5).unwrap(), barcode: None };
+        let five = Ask::Scan { quantity: Quantity::new(5).unwrap(), barcode: None, overriding: None };
         assert_eq!(counted(&other.count(Request { ask: five, ..scan(&number, "k2") }).await).after.get(), 6);
         let update = remembers.count(scan(&number, "k3")).await;
         assert_eq!(counted(&update).after.get(), 7, "decided on what is there");

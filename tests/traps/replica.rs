@@ -79,6 +79,7 @@ pub async fn work_order(store: &Arc<dyn Store>, prefix: &str) -> WorkOrderNumber
         planned_quantity: Quantity::new(100).unwrap(),
         over_plan_allowance: None,
         barcode_policy: BarcodePolicy::Once,
+        barcode_pattern: None,
         product_code: None,
         product_name: None,
         line: None,
@@ -92,7 +93,7 @@ pub fn scan(number: &WorkOrderNumber, id: &str) -> Request {
         request_id: RequestId::parse(id).unwrap(),
         work_order: number.clone(),
         counter: Counter::Input,
-        ask: Ask::Scan { quantity: Quantity::new(1).unwrap(), barcode: None },
+        ask: Ask::Scan { quantity: Quantity::new(1).unwrap(), barcode: None, overriding: None },
         step: Default::default(),
         station: None,
         terminal: None,
@@ -104,7 +105,7 @@ pub fn scan(number: &WorkOrderNumber, id: &str) -> Request {
 
 pub fn scan_of(number: &WorkOrderNumber, id: &str, barcode: &str) -> Request {
     let barcode = Some(Barcode::parse(barcode).unwrap());
-    Request { ask: Ask::Scan { quantity: Quantity::new(1).unwrap(), barcode }, ..scan(number, id) }
+    Request { ask: Ask::Scan { quantity: Quantity::new(1).unwrap(), barcode, overriding: None }, ..scan(number, id) }
 }
 
 pub fn counted(answer: &Answer) -> &Arc<Update> {

@@ -20,7 +20,7 @@ fn post(queues: &Queues, numbers: &[&str]) {
             request_id: RequestId::parse("k").expect("it is one"),
             work_order: WorkOrderNumber::parse(number).expect("it is one"),
             counter: Counter::Input,
-            ask: Ask::Scan { quantity: Quantity::ZERO, barcode: None },
+            ask: Ask::Scan { quantity: Quantity::ZERO, barcode: None, overriding: None },
             step: Default::default(),
             station: None,
             terminal: None,

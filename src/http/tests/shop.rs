@@ -7,13 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Notify, oneshot};
 
-use crate::counting::{Answer, ScanIntake, Unsettled};
-use crate::domain::decide::{Arrival, Claim, ClaimKey, Facts, Verdict, WorkOrderChange, decide};
+use crate::counting::{self, Answer, ScanIntake, Unsettled};
+use crate::domain::decide::{Arrival, Claim, ClaimKey, Facts, NamedUpdate, Verdict, WorkOrderChange, decide};
 use crate::domain::ids::{Fence, Owner, Principal, RequestId, WorkOrderNumber};
-use crate::domain::request::Request;
+use crate::domain::request::{Barcodes, Request};
 use crate::domain::time::Timestamp;
 use crate::domain::update::Update;
-use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
+use crate::domain::work_order::{Edit, EditRefusal, Fresh, Moment, Precondition, WorkOrder};
 use crate::lease::{Ask, Health, Held, Lease, LeaseState, Unreachable, View};
 use crate::store::{
     BarcodeQuery, Batch, CountingStore, Edited, LogCursor, PlanningStore, Readiness, Store, StoreError, UpdateQuery,
@@ -125,11 +125,13 @@ impl State {
         let facts = Facts {
             work_orders: self.rows.clone().into_iter().collect(),
             updates: self.log.iter().map(|update| (update.request_id.clone(), Arc::clone(update))).collect(),
+            named: requests.iter().filter_map(|request| self.named(request.names()?)).collect(),
             claims: self.claims.clone(),
         };
         let arrivals: Vec<_> = requests.iter().map(|request| Arrival { request, principal }).collect();
         let now = self.now();
-        let decision = decide(facts, &arrivals, &HashMap::new(), now);
+        let moment = Moment { now, late_scans: counting::Settings::default().late_scans };
+        let decision = decide(facts, &arrivals, &HashMap::new(), moment);
         for change in decision.changes {
             self.apply(change);
         }
@@ -144,12 +146,29 @@ impl State {
             }
             Verdict::KeyReused { update, in_batch: _, differs } => Answer::KeyReused { update, differs },
             Verdict::WorkOrderUnknown => Answer::WorkOrderUnknown,
+            Verdict::UpdateUnknown => Answer::UpdateUnknown,
         };
         decision.verdicts.into_iter().map(answer).collect()
     }
 
+    fn named(&self, id: &RequestId) -> Option<(RequestId, NamedUpdate)> {
+        let update = Arc::clone(self.log.iter().find(|row| row.request_id == *id)?);
+        let counted = || self.log.iter().filter(|row| row.seq.is_some());
+        let released = counted().filter(|row| row.barcodes == Some(Barcodes::Release) && row.counter == update.counter);
+        let named = NamedUpdate {
+            is_taken_back: counted().any(|row| row.takes_back.as_ref() == Some(id)),
+            is_settled: counted().any(|row| row.settles.as_ref() == Some(id)),
+            released_at: released.filter(|row| row.work_order == update.work_order).filter_map(|row| row.seq).max(),
+            update,
+        };
+        Some((id.clone(), named))
+    }
+
     fn apply(&mut self, change: WorkOrderChange) {
         self.log.extend(change.updates);
+        for counter in change.claims.release {
+            self.claims.retain(|key, _| key.work_order != change.row.work_order || key.counter != counter);
+        }
         for (key, claim) in change.claims.delete {
             self.claims.entry(key).or_default().retain(|standing| standing.ordinal != claim.ordinal);
         }

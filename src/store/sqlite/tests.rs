@@ -21,6 +21,7 @@ fn plan() -> Plan {
         planned_quantity: Quantity::ZERO,
         over_plan_allowance: None,
         barcode_policy: Default::default(),
+        barcode_pattern: None,
         product_code: None,
         product_name: Some("x".repeat(2000)),
         line: None,

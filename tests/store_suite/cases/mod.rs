@@ -4,6 +4,7 @@ mod claims;
 mod lists;
 mod many;
 mod planning;
+mod taken_back;
 mod values;
 mod writes;
 
@@ -11,5 +12,6 @@ pub use claims::*;
 pub use lists::*;
 pub use many::*;
 pub use planning::*;
+pub use taken_back::*;
 pub use values::*;
 pub use writes::*;

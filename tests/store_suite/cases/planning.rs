@@ -1,6 +1,7 @@
 //! Work orders that planning makes and changes.
 
-use scanfence::domain::work_order::{BarcodePolicy, Edit, EditRefusal, Hold, Plan, Precondition, Status};
+use scanfence::domain::barcode::BarcodePattern;
+use scanfence::domain::work_order::{BarcodePolicy, Edit, EditRefusal, Fresh, Hold, Plan, Precondition, Status};
 
 use crate::store_suite::shop::*;
 
@@ -10,6 +11,7 @@ pub async fn a_work_order_is_created_and_replaced(store: Shared) {
         planned_quantity: pieces(500),
         over_plan_allowance: Some(pieces(0)),
         barcode_policy: BarcodePolicy::Repeatable,
+        barcode_pattern: Some(BarcodePattern::parse("WA2080[A-Z]{3}\\d{4}").unwrap()),
         product_code: Some("WA2080".into()),
         product_name: Some("水泵 \"A\" \\ 50%".into()),
         line: Some("L3".into()),
@@ -30,14 +32,23 @@ pub async fn a_work_order_is_created_and_replaced(store: Shared) {
     assert_eq!((edited.row.seq, edited.row.input_quantity), (counted.seq, counted.input_quantity));
     assert_eq!(row(&*store, &number).await, edited.row);
 
-    let edit = Edit::Hold { hold: Some(Hold::Paused), reason: "spindle".into() };
-    let edited = store.edit(&number, &edit, &Precondition::None, fresh()).await.unwrap().unwrap();
-    assert_eq!(edited.row.status, Status::Paused);
-    assert_eq!(row(&*store, &number).await, edited.row);
+    let hold = |hold, strict| Edit::Hold { hold, reason: "spindle".into(), strict };
+    let since = Some(time(1));
+    for (edit, now, status, held_since, strict) in [
+        (hold(Some(Hold::Paused), true), 1, Status::Paused, since, true),
+        (hold(Some(Hold::Cancelled), false), 2, Status::Cancelled, since, false),
+        (hold(None, false), 3, Status::InProgress, None, false),
+        (hold(Some(Hold::Paused), false), 4, Status::Paused, Some(time(4)), false),
+    ] {
+        let fresh = Fresh { now: time(now), ..fresh() };
+        let edited = store.edit(&number, &edit, &Precondition::None, fresh).await.unwrap().unwrap().row;
+        assert_eq!((edited.status, edited.held_since, edited.strict), (status, held_since, strict));
+        assert_eq!(row(&*store, &number).await, edited);
+    }
 }
 
 pub async fn an_edit_that_is_refused_writes_nothing(store: Shared) {
-    let hold = Edit::Hold { hold: Some(Hold::Paused), reason: "spindle".into() };
+    let hold = Edit::Hold { hold: Some(Hold::Paused), reason: "spindle".into(), strict: false };
     let unknown = number();
     let refused = store.edit(&unknown, &hold, &Precondition::None, fresh()).await.unwrap();
     assert_eq!(refused.unwrap_err(), EditRefusal::Unknown);
@@ -50,6 +61,7 @@ pub async fn an_edit_that_is_refused_writes_nothing(store: Shared) {
     let stale = Precondition::AnyOf(vec![fresh().revision]);
     for (edit, precondition, refusal) in [
         (&hold, &stale, EditRefusal::RevisionDiffers),
+        (&Edit::Plan(plan()), &Precondition::Absent, EditRefusal::Exists),
         (&repeatable, &Precondition::None, EditRefusal::BarcodePolicyFixed),
     ] {
         let refused = store.edit(&number, edit, precondition, fresh()).await.unwrap();

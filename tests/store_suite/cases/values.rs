@@ -1,8 +1,8 @@
 //! Values at their limits.
 
-use scanfence::domain::barcode::{Barcode, Step};
+use scanfence::domain::barcode::{Barcode, BarcodePattern, Step};
 use scanfence::domain::ids::{Principal, QUANTITY_LIMIT, RequestId, Stamp, WorkOrderNumber};
-use scanfence::domain::request::{Ask, Change, Counter, Request};
+use scanfence::domain::request::{Ask, Barcodes, Change, Counter, Request};
 use scanfence::domain::time::Timestamp;
 use scanfence::domain::update::Update;
 use scanfence::domain::work_order::{BarcodePolicy, Plan};
@@ -14,7 +14,10 @@ use crate::store_suite::shop::*;
 pub async fn values_at_their_limits_come_back_as_they_went_in(store: Shared) {
     let wide = |length: usize| "𠀀".repeat(length);
     let awkward = r#"'"\/%_{}[]$.?1;--<b>"#;
-    let barcodes = [wide(128), format!("01{}\u{1d}21{}", "9".repeat(62), "x".repeat(61)), awkward.to_owned()];
+    // As many bytes as a barcode may have, and no two alike: PostgreSQL can't compress them (pitfall 45).
+    let longest: String = (0..256).map(|n| char::from_u32(0x2_0000 + n * 37).unwrap()).collect();
+    assert_eq!(longest.len(), 1024);
+    let barcodes = [longest, format!("01{}\u{1d}21{}", "9".repeat(254), "x".repeat(253)), awkward.to_owned()];
     let ids = [
         RequestId::parse(&format!("{:\u{7e}<255}", unique("r"))).unwrap(),
         RequestId::parse(&format!("{}{awkward}", unique("r")).replace('"', "'")).unwrap(),
@@ -25,6 +28,7 @@ pub async fn values_at_their_limits_come_back_as_they_went_in(store: Shared) {
         planned_quantity: pieces(QUANTITY_LIMIT),
         over_plan_allowance: Some(pieces(QUANTITY_LIMIT)),
         barcode_policy: BarcodePolicy::Once,
+        barcode_pattern: Some(BarcodePattern::parse(&format!("[^🅰]{{1,512}}{}", "|🅱".repeat(122))).unwrap()),
         product_code: Some(wide(64)),
         product_name: Some(awkward.into()),
         line: Some(wide(64)),
@@ -44,7 +48,7 @@ pub async fn values_at_their_limits_come_back_as_they_went_in(store: Shared) {
             scanned_at: Some(Timestamp::parse(scanned_at).unwrap()),
             ..scan_of(&number, barcode)
         };
-        let change = Change::SetTo(pieces(QUANTITY_LIMIT));
+        let change = Change::SetTo(pieces(QUANTITY_LIMIT), Barcodes::Keep);
         let ask = Ask::Correct { change, expected: Some(pieces(QUANTITY_LIMIT)), reason: wide(500) };
         let requests = [
             request.clone(),
