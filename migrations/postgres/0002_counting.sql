@@ -1,6 +1,6 @@
 -- Counting: the update log, and the barcodes that stand counted.
 
-create domain update_counter as text check (value in ('input', 'output', 'scrap'));
+create domain update_counter as text collate "C" check (value in ('input', 'output', 'scrap'));
 create domain update_action as text check (value in ('scan', 'unbind', 'undo', 'correction'));
 create domain update_outcome as text check (value in ('counted', 'refused'));
 

@@ -5,96 +5,20 @@
 //! after the other.
 
 mod claims;
+mod facts;
 mod rules;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde::Deserialize;
-
+pub use self::claims::ClaimChanges;
 use self::claims::Claims;
-use self::rules::{ClaimEffect, Effect, Refusal, judge};
-use super::ids::{Fence, Owner, Principal, Quantity, RequestId, Seq, Stamp, WorkOrderNumber};
-use super::request::{Ask, Counter, Request};
+pub use self::facts::{Claim, ClaimKey, Facts, NamedUpdate};
+use self::rules::{ClaimEffect, Effect, Present, Refusal};
+use super::ids::{Fence, Owner, Principal, Quantity, RequestId, Stamp, WorkOrderNumber};
+use super::request::{Ask, Request};
 use super::update::{Asked, Outcome, RENDERING, Update};
 use super::work_order::{BarcodePolicy, Moment, WorkOrder};
-
-/// What the store knows about a batch of requests.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// The work orders that exist.
-    pub work_orders: HashMap<WorkOrderNumber, WorkOrder>,
-    /// The updates of those request ids that are decided already.
-    pub updates: HashMap<RequestId, Arc<Update>>,
-    /// The updates that undos and overrides name, as far as they exist. They are read from the store with
-    /// the batch, never from memory.
-    pub named: HashMap<RequestId, NamedUpdate>,
-    /// The standing claims, by ordinal. Of each barcode: the newest n + 1, where n is the number of its
-    /// unbinds and of its work order's undos in the batch; also the claim of each named update.
-    pub claims: HashMap<ClaimKey, Vec<Claim>>,
-}
-
-/// An update that an undo or an override names, and what has become of it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct NamedUpdate {
-    /// The update.
-    pub update: Arc<Update>,
-    /// Whether an undo or an unbind has taken it back.
-    pub is_taken_back: bool,
-    /// Whether an override has settled it.
-    pub is_settled: bool,
-    /// The `seq` of the latest release of its counter.
-    pub released_at: Option<Seq>,
-}
-
-/// The place of a claim: a barcode counts there once, unless barcodes are repeatable.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-pub struct ClaimKey {
-    /// The work order.
-    pub work_order: WorkOrderNumber,
-    /// The counter.
-    pub counter: Counter,
-    /// The step in canonical form.
-    pub step: String,
-    /// The barcode in canonical form.
-    pub barcode: String,
-}
-
-impl ClaimKey {
-    /// The key of the claim that a request makes or removes. `None` if it has no barcode.
-    #[must_use]
-    pub fn of(request: &Request) -> Option<Self> {
-        Some(Self {
-            work_order: request.work_order.clone(),
-            counter: request.counter,
-            step: request.step.canonical.clone(),
-            barcode: request.barcode()?.canonical.clone(),
-        })
-    }
-
-    /// The key of the claim of an update's part. `None` if it has no barcode.
-    #[must_use]
-    pub fn of_update(update: &Update) -> Option<Self> {
-        Some(Self {
-            work_order: update.work_order.clone(),
-            counter: update.counter,
-            step: update.step_canonical.clone(),
-            barcode: update.barcode_canonical.clone()?,
-        })
-    }
-}
-
-/// A standing count of a barcode.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Claim {
-    /// 1 if barcodes count once. So a second claim has the same place, and the database refuses it. If
-    /// barcodes are repeatable: the `seq` of the update that counted it.
-    pub ordinal: i64,
-    /// The update that counted it.
-    pub request_id: RequestId,
-    /// How many pieces it counted.
-    pub quantity: Quantity,
-}
 
 /// One request and who sent it.
 #[derive(Clone, Copy, Debug)]
@@ -155,20 +79,6 @@ pub struct WorkOrderChange {
     pub claims: ClaimChanges,
 }
 
-/// The net change of claims: the releases first, and then three disjoint sets. In one statement, deleting
-/// and inserting the same key would have no order (pitfall 39).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClaimChanges {
-    /// Counters all of whose claims no longer stand.
-    pub release: Vec<Counter>,
-    /// Claims that no longer stand.
-    pub delete: Vec<(ClaimKey, Claim)>,
-    /// Claims that another update now holds.
-    pub take_over: Vec<(ClaimKey, Claim)>,
-    /// New claims.
-    pub insert: Vec<(ClaimKey, Claim)>,
-}
-
 /// Judges every arrival in order.
 ///
 /// `leases` names the lease of each work order that has one.
@@ -222,9 +132,9 @@ pub fn decide(
         .into_iter()
         // A draft without updates is of undos alone whose scans are not known.
         .filter(|(_, draft)| !draft.updates.is_empty())
-        .map(|(number, WorkOrderDraft { loaded, row, updates, .. })| WorkOrderChange {
+        .map(|(number, WorkOrderDraft { loaded, present, updates, .. })| WorkOrderChange {
             loaded,
-            row,
+            row: present.row,
             updates,
             claims: claim_changes.remove(&number).unwrap_or_default(),
         })
@@ -235,15 +145,9 @@ pub fn decide(
 /// One work order while its requests are judged.
 struct WorkOrderDraft {
     loaded: Stamp,
-    row: WorkOrder,
+    present: Present,
     moment: Moment,
     updates: Vec<Arc<Update>>,
-    /// The updates that this batch takes back.
-    taken_back: HashSet<RequestId>,
-    /// The refused scans that this batch settles.
-    settled: HashSet<RequestId>,
-    /// The releases of this batch.
-    released_at: HashMap<Counter, Seq>,
 }
 
 impl WorkOrderDraft {
@@ -254,15 +158,7 @@ impl WorkOrderDraft {
             row.fence_owner = Some(owner.clone());
         }
         row.updated_at = moment.now;
-        Self {
-            loaded,
-            row,
-            moment,
-            updates: Vec::new(),
-            taken_back: HashSet::new(),
-            settled: HashSet::new(),
-            released_at: HashMap::new(),
-        }
+        Self { loaded, present: Present::of(row), moment, updates: Vec::new() }
     }
 
     /// An update of this work order that this batch decides. One of another work order is not known here:
@@ -280,10 +176,11 @@ impl WorkOrderDraft {
         named: Option<&NamedUpdate>,
         claims: &mut Claims<'_>,
     ) -> Arc<Update> {
-        let before = self.row.quantity(request.counter);
-        let late = self.row.hold.is_some() && asks_for_parts(&request.ask);
-        let late = late && self.row.passes_over_hold(request.scanned_at, self.moment);
-        let judged = judge(self, request, named, claims, late);
+        let row = &self.present.row;
+        let before = row.quantity(request.counter);
+        let late = row.hold.is_some() && asks_for_parts(&request.ask);
+        let late = late && row.passes_over_hold(request.scanned_at, self.moment);
+        let judged = self.present.judge(request, named, claims, late);
         let result = judged.map(|effect| self.apply(request, effect, claims));
         // A scan of another work order is none of this work order's parts.
         let undone = named
@@ -297,27 +194,28 @@ impl WorkOrderDraft {
     /// Applies an effect. Returns the counter after it, and the update that it takes back.
     fn apply(&mut self, request: &Request, effect: Effect, claims: &mut Claims<'_>) -> (Quantity, Option<RequestId>) {
         let Effect { after, claim, takes_back } = effect;
-        self.row.seq.0 += 1;
-        self.row.set_quantity(request.counter, after);
+        let row = &mut self.present.row;
+        row.seq.0 += 1;
+        row.set_quantity(request.counter, after);
         match claim {
             ClaimEffect::None => {}
             ClaimEffect::Push(key, quantity) => {
-                self.row.barcode_counted = true;
-                let ordinal = match self.row.plan.barcode_policy {
+                row.barcode_counted = true;
+                let ordinal = match row.plan.barcode_policy {
                     BarcodePolicy::Once => 1,
-                    BarcodePolicy::Repeatable => self.row.seq.0,
+                    BarcodePolicy::Repeatable => row.seq.0,
                 };
                 claims.push(key, Claim { ordinal, request_id: request.request_id.clone(), quantity });
             }
             ClaimEffect::Remove(key, request_id) => claims.remove(key, &request_id),
             ClaimEffect::Release => {
                 claims.release(&request.work_order, request.counter);
-                self.released_at.insert(request.counter, self.row.seq);
+                self.present.released_at.insert(request.counter, row.seq);
             }
         }
-        self.taken_back.extend(takes_back.clone());
+        self.present.taken_back.extend(takes_back.clone());
         if let Ask::Scan { overriding: Some(overriding), .. } = &request.ask {
-            self.settled.extend(overriding.settles.clone());
+            self.present.settled.extend(overriding.settles.clone());
         }
         (after, takes_back)
     }
@@ -332,10 +230,10 @@ impl WorkOrderDraft {
         (before, late): (Quantity, bool),
         result: Result<(Quantity, Option<RequestId>), Refusal>,
     ) -> Update {
-        let asked = Asked::of(&request.ask);
+        let (asked, row) = (Asked::of(&request.ask), &self.present.row);
         let (seq, at_seq, outcome) = match result {
-            Ok(_) => (Some(self.row.seq), None, Outcome::Counted),
-            Err(_) => (None, Some(self.row.seq), Outcome::Refused),
+            Ok(_) => (Some(row.seq), None, Outcome::Counted),
+            Err(_) => (None, Some(row.seq), Outcome::Refused),
         };
         let (after, takes_back, code, original_request_id) = match result {
             Ok((after, takes_back)) => (after, takes_back, None, None),
@@ -378,13 +276,13 @@ impl WorkOrderDraft {
             operator: request.operator.clone(),
             reason: asked.reason.map(str::to_owned),
             note: request.note.clone(),
-            line: self.row.plan.line.clone(),
-            product_code: self.row.plan.product_code.clone(),
-            fence: self.row.fence,
-            work_order_status: self.row.status,
-            remaining: self.row.remaining(request.counter),
+            line: row.plan.line.clone(),
+            product_code: row.plan.product_code.clone(),
+            fence: row.fence,
+            work_order_status: row.status,
+            remaining: row.remaining(request.counter),
             scanned_at: request.scanned_at,
-            recorded_at: self.row.updated_at,
+            recorded_at: row.updated_at,
             recorded_by: principal.clone(),
             outcome,
             code,

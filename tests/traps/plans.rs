@@ -33,6 +33,11 @@ async fn pitfall_47_no_statement_of_counting_scans_a_table() {
     postgres::migrate(database.url()).await.unwrap();
     let reads = [
         include_str!("../../src/store/postgres/counting/load.sql"),
+        concat!(
+            include_str!("../../src/store/postgres/counting/load.sql"),
+            include_str!("../../src/store/postgres/counting/load_named.sql")
+        ),
+        include_str!("../../src/store/postgres/counting/release_claims.sql"),
         include_str!("../../src/store/postgres/counting/lock.sql"),
     ];
     for plan in plans(&database, postgres::writes().into_iter().chain(reads)).await {

@@ -2,9 +2,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Claim, ClaimChanges, ClaimKey};
+use super::facts::{Claim, ClaimKey};
 use crate::domain::ids::{RequestId, WorkOrderNumber};
 use crate::domain::request::Counter;
+
+/// The net change of claims: the releases first, and then three disjoint sets. In one statement, deleting
+/// and inserting the same key would have no order (pitfall 39).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimChanges {
+    /// Counters all of whose claims no longer stand.
+    pub release: Vec<Counter>,
+    /// Claims that no longer stand.
+    pub delete: Vec<(ClaimKey, Claim)>,
+    /// Claims that another update now holds.
+    pub take_over: Vec<(ClaimKey, Claim)>,
+    /// New claims.
+    pub insert: Vec<(ClaimKey, Claim)>,
+}
 
 /// The claims as they were loaded, and as they are now, after the requests judged so far.
 pub(super) struct Claims<'a> {

@@ -8,11 +8,8 @@ use axum::http::Uri;
 use percent_encoding::percent_decode_str;
 
 use super::json::{Object, Value};
-use super::values;
+use super::values::{self, Reason};
 use crate::http::output::problem::{FieldError, Problem};
-
-/// Why a field is refused.
-pub(in crate::http) type Reason = Cow<'static, str>;
 
 /// Named values that are read one by one. Errors are gathered, so that the caller learns of all of
 /// them at once.

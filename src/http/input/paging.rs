@@ -1,8 +1,9 @@
 //! The query parameters `limit` and `cursor` of a list.
 
-use super::fields::{Fields, Reason};
+use super::fields::Fields;
 use super::json::Value;
 use super::values;
+use super::values::Reason;
 use crate::http::output::pages::Cursor;
 
 /// Items per page by default, and at most.

@@ -1,15 +1,17 @@
-//! Readers of one value each, for [`Fields::read`](super::fields::Fields::read).
+//! Readers of one value each.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::fields::Reason;
 use super::json::Value;
 use crate::domain::barcode::{Barcode, BarcodePattern, Step};
 use crate::domain::ids::{RequestId, WorkOrderNumber};
 use crate::domain::request::Counter;
 use crate::domain::text;
 use crate::domain::time::Timestamp;
+
+/// Why a value is refused.
+pub(in crate::http) type Reason = Cow<'static, str>;
 
 /// Free text of at most `max` characters.
 pub(in crate::http) fn free(max: usize) -> impl FnOnce(Value<'_>) -> Result<String, Reason> {

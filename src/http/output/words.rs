@@ -4,24 +4,12 @@
 //! The `detail` of a problem is made where it is found: in `routes/`, `input/`, `edge/` and `problem.rs`.
 
 mod refusals;
+mod text;
 
+use self::text::{Text, Words};
 use super::code::Code;
 use super::language::Language;
 use crate::domain::update::RefusalCode;
-
-/// A problem's words.
-struct Words {
-    english: Text,
-    chinese: Text,
-}
-
-/// A problem's words in one language.
-struct Text {
-    /// What happened, in a few words.
-    title: &'static str,
-    /// What it means, and what to do.
-    explanation: &'static str,
-}
 
 impl Code {
     /// The problem's title.
@@ -34,16 +22,6 @@ impl Code {
     #[must_use]
     pub fn explanation(self, language: Language) -> &'static str {
         words(self).of(language).explanation
-    }
-}
-
-impl Words {
-    /// The words in this language.
-    fn of(self, language: Language) -> Text {
-        match language {
-            Language::English => self.english,
-            Language::Chinese => self.chinese,
-        }
     }
 }
 

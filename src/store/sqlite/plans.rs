@@ -43,6 +43,8 @@ async fn walks_of(statement: &'static str) -> Vec<String> {
 async fn pitfall_47_no_statement_of_the_counting_path_walks_a_table() {
     for statement in [
         load::LOAD.as_str(),
+        &load::LOAD_NAMED,
+        write::RELEASE_CLAIMS,
         write::UPDATE_WORK_ORDERS.text(24),
         write::INSERT_LOG.text(24),
         write::DELETE_CLAIMS.text(24),

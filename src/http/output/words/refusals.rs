@@ -1,6 +1,6 @@
 //! The words of final refusals.
 
-use super::{Text, Words};
+use super::text::{Text, Words};
 use crate::domain::update::RefusalCode;
 
 /// The words of this refusal.
