@@ -38,13 +38,16 @@ pub(super) fn scan_of(
     work_order: Option<WorkOrderNumber>,
 ) -> Result<Request, Problem> {
     let counter = fields.required("counter", values::counter);
-    let note = fields.text("note", NOTE_MAX);
-    let ask = ask_of(&mut fields, note.is_some());
+    let ask = ask_of(&mut fields);
     let step = fields.read("step", values::step).unwrap_or_default();
     let station = fields.text("station", NAME_MAX);
     let terminal = fields.text("terminal", NAME_MAX);
     let operator = fields.text("operator", NAME_MAX);
     let scanned_at = fields.read("scanned_at", values::time);
+    let note = fields.text("note", NOTE_MAX);
+    if let (Some(Ask::Scan { overriding: Some(_), .. }), None) = (&ask, &note) {
+        fields.wrong("note", "is required with override: say why it is counted");
+    }
     let made = work_order.zip(counter).zip(ask).map(|((work_order, counter), ask)| Request {
         request_id,
         work_order,
@@ -61,7 +64,7 @@ pub(super) fn scan_of(
 }
 
 /// What the fields ask of the counter, and which fields do not go with that.
-fn ask_of(fields: &mut Fields<'_>, has_note: bool) -> Option<Ask> {
+fn ask_of(fields: &mut Fields<'_>) -> Option<Ask> {
     let action = fields.read("action", values::word(scan_action, "scan, unbind or undo")).unwrap_or(Action::Scan);
     if action != Action::Undo {
         fields.refuse("undoes", "goes only with the action undo");
@@ -69,7 +72,7 @@ fn ask_of(fields: &mut Fields<'_>, has_note: bool) -> Option<Ask> {
     if action != Action::Scan {
         fields.refuse("quantity", "does not go with unbind and undo, which take back what was counted");
     }
-    let overriding = overriding_of(fields, action, has_note);
+    let overriding = overriding_of(fields, action);
     match action {
         Action::Undo => {
             for name in ["barcode", "step"] {
@@ -86,7 +89,7 @@ fn ask_of(fields: &mut Fields<'_>, has_note: bool) -> Option<Ask> {
     }
 }
 
-fn overriding_of(fields: &mut Fields<'_>, action: Action, has_note: bool) -> Option<Override> {
+fn overriding_of(fields: &mut Fields<'_>, action: Action) -> Option<Override> {
     let overrides = fields.read("override", values::boolean).unwrap_or(false);
     if !overrides {
         fields.refuse("settles", "goes only with override");
@@ -94,9 +97,6 @@ fn overriding_of(fields: &mut Fields<'_>, action: Action, has_note: bool) -> Opt
     }
     if action != Action::Scan {
         fields.wrong("override", "goes only with the action scan");
-    }
-    if !has_note {
-        fields.wrong("note", "is required with override: say why it is counted");
     }
     Some(Override { settles: fields.read("settles", values::request_id) })
 }
