@@ -200,7 +200,7 @@ fn every_example_has_the_fields_of_its_schema_and_no_others() {
 }
 
 /// The examples in an order that tells a story: operation, example, status.
-const STORY: [(&str, &str, u16); 13] = [
+const STORY: [(&str, &str, u16); 17] = [
     ("putWorkOrder", "unlimited", 201),
     ("putWorkOrder", "plan", 200),
     ("scan", "part", 201),
@@ -208,9 +208,13 @@ const STORY: [(&str, &str, u16); 13] = [
     ("scan", "pieces", 201),
     ("correct", "delta", 201),
     ("correct", "set_to", 201),
+    ("scan", "undo", 201),
     ("scanBatch", "queue", 200),
     ("holdWorkOrder", "pause", 200),
+    ("scan", "override", 201),
+    ("holdWorkOrder", "stop", 200),
     ("holdWorkOrder", "resume", 200),
+    ("correct", "recount", 201),
     ("repairFinding", "reason", 200),
     ("startCheck", "full", 202),
     ("startCheck", "one", 202),
@@ -254,12 +258,27 @@ async fn every_example_is_answered_as_documented() {
         assert!(left.remove(&(id, name)), "{id} has no example {name}");
         let (method, path, operation, parameters) = &operations[id];
         let body = &operation["requestBody"]["content"]["application/json"]["examples"][name]["value"];
+        let number = "P202502241740363143817";
         if (id, name) == ("correct", "set_to") {
             // What the example expects to find.
             let found = json!({ "counter": "output", "set_to": 251, "operator": "E1024", "reason": "counted" });
-            client.correct("P202502241740363143817", "before", &found).await;
+            client.correct(number, "before", &found).await;
         }
-        let key = stage::unique("k");
+        if (id, name) == ("scan", "override") {
+            // The refused scan that the example settles.
+            let refused = json!({ "counter": "input", "barcode": body["barcode"] });
+            assert_eq!(client.scan(number, body["settles"].as_str().unwrap(), &refused).await.status, 409);
+        }
+        let key = match (id, name) {
+            // The scan that the example `undo` names.
+            ("scan", "pieces") => {
+                operations[id].2["requestBody"]["content"]["application/json"]["examples"]["undo"]["value"]["undoes"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            }
+            _ => stage::unique("k"),
+        };
         let path = filled(path, parameters);
         let reply = client.json(method, &path, &[("idempotency-key", &key)], body).await.unwrap();
         assert_eq!(reply.status, status, "{id} {name}: {reply:?}");

@@ -21,7 +21,8 @@ async fn a_scan_is_counted_and_repeated_byte_by_byte() {
     let expected = [
         r#"{"request_id":"k1","work_order":"W1","seq":1,"counter":"input","action":"scan","delta":1,"before":0,"#,
         r#""after":1,"barcode":"WA2080ZWJ0926","step":"P010","station":"L3-T2","terminal":"t7","operator":"E1024","#,
-        r#""reason":null,"note":null,"line":"L3","product_code":null,"fence":0,"work_order_status":"in_progress","remaining":499,"#,
+        r#""reason":null,"note":null,"takes_back":null,"late":false,"override":false,"settles":null,"line":"L3","#,
+        r#""product_code":null,"fence":0,"work_order_status":"in_progress","remaining":499,"#,
         r#""scanned_at":"2026-01-03T01:16:54.103Z","recorded_at":""#,
         &recorded_at.to_string(),
         r#"","recorded_by":"loopback","outcome":"counted"}"#,
@@ -209,6 +210,31 @@ async fn every_wrong_field_is_named_with_its_reason() {
             &["expected", "reason", "operator"],
         ),
         (corrections, r#"{"counter":"input","delta":1,"reason":"r","operator":"o","barcode":"P"}"#, &["barcode"]),
+        (
+            corrections,
+            r#"{"counter":"input","delta":1,"barcodes":"release","reason":"r","operator":"o"}"#,
+            &["barcodes"],
+        ),
+        (corrections, r#"{"counter":"input","set_to":1,"barcodes":"free","reason":"r","operator":"o"}"#, &["barcodes"]),
+        (scans, r#"{"counter":"input","action":"undo"}"#, &["undoes"]),
+        (scans, r#"{"counter":"input","undoes":"k0"}"#, &["undoes"]),
+        (
+            scans,
+            r#"{"counter":"input","action":"undo","undoes":"k0","quantity":1,"barcode":"A","step":"P"}"#,
+            &["quantity", "barcode", "step"],
+        ),
+        (scans, r#"{"counter":"input","action":"unbind","barcode":"A","quantity":null,"undoes":"k0"}"#, &["undoes"]),
+        (scans, r#"{"counter":"input","override":true}"#, &["note"]),
+        (scans, r#"{"counter":"input","override":true,"note":" "}"#, &["note"]),
+        (scans, r#"{"counter":"input","override":"yes","note":"n"}"#, &["override"]),
+        (scans, r#"{"counter":"input","settles":"k0","note":"n"}"#, &["settles"]),
+        (scans, r#"{"counter":"input","action":"unbind","barcode":"A","override":true,"note":"n"}"#, &["override"]),
+        (
+            scans,
+            r#"{"counter":"input","action":"undo","undoes":"k0","override":true,"settles":"k0","note":"n"}"#,
+            &["override"],
+        ),
+        (scans, r#"{"counter":"input","undoes":null,"settles":null,"override":7}"#, &["override"]),
         (put, "{}", &["planned_quantity"]),
         (put, r#"{"planned_quantity":-1,"over_plan_allowance":-1}"#, &["planned_quantity", "over_plan_allowance"]),
         (put, r#"{"planned_quantity":1000000000001}"#, &["planned_quantity"]),
@@ -217,6 +243,10 @@ async fn every_wrong_field_is_named_with_its_reason() {
         (patch, "{}", &["status", "reason"]),
         (patch, r#"{"status":"completed","reason":"r"}"#, &["status"]),
         (patch, r#"{"status":"paused","reason":""}"#, &["reason"]),
+        (patch, r#"{"status":"in_progress","reason":"r","strict":true}"#, &["strict"]),
+        (put, r#"{"planned_quantity":1,"barcode_pattern":"a)(b"}"#, &["barcode_pattern"]),
+        (put, r#"{"planned_quantity":1,"barcode_pattern":""}"#, &["barcode_pattern"]),
+        (put, r#"{"planned_quantity":1,"barcode_pattern":"\\w{200}"}"#, &["barcode_pattern"]),
         // fields are not taken from the query
         ("POST /v1/work-orders/W1/scans?quantity=12", r#"{"counter":"output"}"#, &["quantity"]),
         ("POST /v1/work-orders/W1/scans?%ff=1&&", "{}", &["%ff", "counter"]),
@@ -400,8 +430,9 @@ async fn a_work_order_is_created_replaced_and_guarded_by_its_etag() {
     assert!(
         row.starts_with(
             "{\"work_order\":\"W1\",\"status\":\"pending\",\"planned_quantity\":500,\"over_plan_allowance\":null,\
-             \"barcode_policy\":\"repeatable\",\"product_code\":\"WA2080\",\"product_name\":\"轴\",\"line\":\"L3\",\
-             \"hold_reason\":null,\"input_quantity\":0,\"output_quantity\":0,\"scrap_quantity\":0,\"seq\":0,\
+             \"barcode_policy\":\"repeatable\",\"barcode_pattern\":null,\"product_code\":\"WA2080\",\
+             \"product_name\":\"轴\",\"line\":\"L3\",\"hold_reason\":null,\"held_since\":null,\"strict\":false,\
+             \"input_quantity\":0,\"output_quantity\":0,\"scrap_quantity\":0,\"seq\":0,\
              \"fence\":0,\"created_at\":\""
         ),
         "{row}"
@@ -428,6 +459,12 @@ async fn a_work_order_is_created_replaced_and_guarded_by_its_etag() {
     }
     let missing = service.send("PUT /v1/work-orders/W2", &[JSON, ("if-match", "*")], plain).await;
     assert_eq!(missing.code(), "precondition-failed");
+    let create =
+        async |body: &'static str| service.send("PUT /v1/work-orders/W3", &[JSON, ("if-none-match", "*")], body).await;
+    assert_eq!(create(plain).await.status, 201);
+    let again = create(r#"{"planned_quantity":7}"#).await;
+    assert_eq!((again.status.as_u16(), again.code().as_str()), (412, "precondition-failed"));
+    assert_eq!(service.get("/v1/work-orders/W3").await.json()["planned_quantity"], 600);
 
     service.scan("k1", r#"{"counter":"input","barcode":"P1"}"#).await;
     let fixed = service.put(uri, r#"{"planned_quantity":600,"barcode_policy":"repeatable"}"#).await;
