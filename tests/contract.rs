@@ -14,6 +14,8 @@ mod counting;
 mod edges;
 #[path = "contract/ends.rs"]
 mod ends;
+#[path = "contract/labels.rs"]
+mod labels;
 #[path = "contract/reads.rs"]
 mod reads;
 #[path = "contract/refusals.rs"]
@@ -23,6 +25,8 @@ mod repeats;
 #[path = "contract/shop.rs"]
 mod shop;
 mod stage;
+#[path = "contract/taken_back.rs"]
+mod taken_back;
 
 /// Makes one test of each case on each set-up.
 macro_rules! on_every_setup {
@@ -71,6 +75,20 @@ on_every_setup! {
         corrections_change_by_or_to_a_quantity
         quantities_reach_a_million_millions_and_no_further
         the_status_follows_hold_quantities_and_plan;
+    labels:
+        pitfall_30_labels_that_look_the_same_are_one_part
+        pitfall_44_common_labels_are_taken_whole
+        pitfall_76_what_does_not_match_the_pattern_is_refused
+        blank_text_is_no_text;
+    taken_back:
+        an_undo_takes_back_exactly_the_scan_that_it_names
+        an_undo_is_of_the_same_work_order_and_counter
+        an_undo_before_its_scan_is_404_and_counts_after_it
+        undos_and_an_unbind_of_one_repeatable_barcode_in_one_batch
+        a_recount_with_release_frees_the_barcodes_of_its_counter
+        a_release_among_other_requests_keeps_their_order
+        a_late_scan_is_decided_as_if_the_hold_were_not_there
+        an_override_settles_a_refused_scan_once;
     batches:
         items_are_independent_and_answered_in_order
         pitfall_24_an_id_twice_in_a_batch_is_one_effect

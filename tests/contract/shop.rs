@@ -162,7 +162,7 @@ pub fn is_problem(reply: &Reply, status: u16, code: &str, at: &str) {
     for member in ["title", "detail", "instance"] {
         assert!(problem[member].is_string(), "{at}: {member} in {problem}");
     }
-    let retryable = [408, 429, 500, 503].contains(&status) || code == "work-order-unknown";
+    let retryable = [408, 429, 500, 503].contains(&status) || ["work-order-unknown", "update-unknown"].contains(&code);
     assert_eq!(problem["retryable"], retryable, "{at}");
     assert_eq!(reply.header("retry-after").is_some(), status == 429 || status == 503, "{at}");
 }
