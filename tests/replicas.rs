@@ -134,6 +134,29 @@ on_both! {
         assert_eq!(updates, KEYS);
     }
 
+    async fn twelve_undos_of_one_scan_at_once_take_it_back_once(plant: Plant) {
+        let work_order = work_orders(&plant.replicas(), 1).await.remove(0);
+        for scan in [json!({ "counter": "input", "barcode": "A1" }), json!({ "counter": "input", "quantity": 5 })] {
+            let key = unique("k");
+            assert_eq!(plant.a.client().scan(&work_order, &key, &scan).await.status, StatusCode::CREATED);
+            let mut sent = JoinSet::new();
+            for number in 0..12 {
+                let (client, work_order) = (plant.clients()[number % 2].clone(), work_order.clone());
+                let undo = json!({ "counter": "input", "action": "undo", "undoes": key });
+                sent.spawn(async move { client.scan(&work_order, &unique("u"), &undo).await });
+            }
+            let replies = sent.join_all().await;
+            let (won, lost): (Vec<_>, Vec<_>) =
+                replies.into_iter().partition(|reply| reply.status == StatusCode::CREATED);
+            assert_eq!(won.len(), 1, "{won:#?}");
+            assert!(lost.iter().all(|reply| reply.code() == "nothing-to-undo"), "{lost:#?}");
+        }
+        assert_eq!(plant.b.client().work_order(&work_order).await["input_quantity"], 0);
+        let log = plant.log(&work_order).await;
+        assert_eq!(log.iter().filter(|update| update.takes_back.is_some()).count(), 2);
+        assert_eq!(log.iter().filter(|update| update.outcome == Outcome::Refused).count(), 22);
+    }
+
     async fn ten_thousand_scans_over_twenty_work_orders_stand_the_audit(plant: Plant) {
         const SCANS: usize = 10_000;
         let replicas = plant.replicas();

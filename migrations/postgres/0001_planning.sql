@@ -34,7 +34,7 @@ create table work_orders (
     -- since when it is held without a break; a scan that was made before is late
     held_since          timestamptz(3),
     -- whether the hold also refuses late scans
-    strict              boolean not null,
+    strict              boolean not null default false,
     -- computed from hold, quantities and plan at each write
     status              work_order_status not null,
     input_quantity      pieces not null,

@@ -25,7 +25,7 @@ create table update_log (
     -- the scan that an undo asked to take back
     undoes              text collate "C",
     -- whether a scan asked to count although hold, plan or pattern refuse it
-    override            boolean not null,
+    override            boolean not null default false,
     -- the refused scan that an override asked to count
     settles             text collate "C",
     -- what was done
@@ -35,7 +35,7 @@ create table update_log (
     -- the update that an undo or an unbind took back
     takes_back          text collate "C",
     -- whether a hold was passed over, because the scan was made before it was set
-    late                boolean not null,
+    late                boolean not null default false,
     -- as sent, and in the canonical form that is compared; an undo has those of the scan that it names
     barcode             text,
     barcode_canonical   text collate "C",

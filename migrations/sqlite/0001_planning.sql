@@ -24,7 +24,7 @@ create table work_orders (
     -- since when it is held without a break; a scan that was made before is late
     held_since          text,
     -- whether the hold also refuses late scans
-    strict              integer not null check (strict in (0, 1)),
+    strict              integer not null default 0 check (strict in (0, 1)),
     -- computed from hold, quantities and plan at each write
     status              text not null check (status in ('pending', 'in_progress', 'completed', 'paused', 'cancelled')),
     input_quantity      integer not null check (input_quantity between 0 and 1000000000000),

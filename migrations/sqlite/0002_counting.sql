@@ -21,7 +21,7 @@ create table update_log (
     -- the scan that an undo asked to take back
     undoes              text,
     -- whether a scan asked to count although hold, plan or pattern refuse it
-    override            integer not null check (override in (0, 1)),
+    override            integer not null default 0 check (override in (0, 1)),
     -- the refused scan that an override asked to count
     settles             text,
     -- what was done
@@ -31,7 +31,7 @@ create table update_log (
     -- the update that an undo or an unbind took back
     takes_back          text,
     -- whether a hold was passed over, because the scan was made before it was set
-    late                integer not null check (late in (0, 1)),
+    late                integer not null default 0 check (late in (0, 1)),
     -- as sent, and in the canonical form that is compared; an undo has those of the scan that it names
     barcode             text,
     barcode_canonical   text,
