@@ -21,6 +21,8 @@ pub struct Metrics {
     registry: Registry,
     /// New updates in the log.
     pub updates: Family<UpdateLabels, Counter>,
+    /// New updates for which a hold was passed over.
+    late_updates: Counter,
     /// Retries that got the answer of the first request.
     pub replays: Counter,
     /// Requests that were not decided, by the code of their answer.
@@ -66,7 +68,7 @@ pub struct Metrics {
 /// Labels of [`Metrics::updates`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct UpdateLabels {
-    /// `scan`, `unbind` or `correction`.
+    /// `scan`, `unbind`, `undo` or `correction`.
     pub action: &'static str,
     /// `counted` or `refused`.
     pub outcome: &'static str,
@@ -158,6 +160,7 @@ impl Metrics {
         let mut all = Self {
             registry: Registry::with_prefix("scanfence"),
             updates: Family::default(),
+            late_updates: Counter::default(),
             replays: Counter::default(),
             unsettled: Family::default(),
             batch_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0]),
@@ -200,6 +203,9 @@ impl Metrics {
             code: update.code.map_or("", |code| code.word()),
         };
         self.updates.get_or_create(&labels).inc();
+        if update.late {
+            self.late_updates.inc();
+        }
     }
 
     /// Counts a check that ended.
@@ -251,6 +257,8 @@ impl Metrics {
     fn register_counting(&mut self) {
         let r = &mut self.registry;
         r.register("updates", "New updates in the log, by action, outcome and refusal code", self.updates.clone());
+        let late = "New updates that were made before a hold of their work order and came after it";
+        r.register("late_updates", late, self.late_updates.clone());
         r.register("replays", "Retries that got the answer of the first request", self.replays.clone());
         r.register("unsettled", "Requests that were not decided and answered 503, by code", self.unsettled.clone());
         r.register("batch_size", "Requests per batch", self.batch_size.clone());

@@ -175,6 +175,8 @@ pub async fn a_release_among_other_requests_keeps_their_order(shop: &Shop) {
 }
 
 pub async fn a_late_scan_is_decided_as_if_the_hold_were_not_there(shop: &Shop) {
+    // A shop of its own, so that the metric counts no other test's scans.
+    let shop = Shop::own(shop.kind).await;
     let order = shop.order(&json!({ "planned_quantity": 5 })).await;
     let before = order.client.work_order(&order.number).await["updated_at"].clone();
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -206,6 +208,8 @@ pub async fn a_late_scan_is_decided_as_if_the_hold_were_not_there(shop: &Shop) {
     let open = order.hold("in_progress").await.json();
     assert_eq!((&open["held_since"], &open["strict"]), (&Value::Null, &json!(false)));
     assert_eq!(order.counted(&scan).await["late"], false, "there is no hold to pass over");
+    let metrics = order.client.get("/metrics").await.text();
+    assert!(metrics.contains("scanfence_late_updates_total 3\n"), "counted and refused: {metrics}");
 }
 
 pub async fn an_override_settles_a_refused_scan_once(shop: &Shop) {
