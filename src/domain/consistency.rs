@@ -136,10 +136,14 @@ pub enum Kind {
     Delta,
     /// A fence is lower than the one before it.
     Fence,
-    /// The barcode claims are not the barcodes that were scanned and not unbound since.
+    /// The barcode claims are not the barcodes that were scanned, and not taken back or released since.
     Claim,
-    /// A barcode was counted twice without an unbind between.
+    /// A barcode was counted while it stood counted.
     Twice,
+    /// A row takes back an update that it can't take back.
+    TakesBack,
+    /// A row settles a scan that it can't settle.
+    Settles,
     /// A refused row changed a quantity.
     Refused,
     /// Rows without a work order.

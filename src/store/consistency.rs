@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::domain::consistency::{AuditEntry, Check, CheckState, Drift, Finding, FindingState, Range};
 use crate::domain::decide::ClaimChanges;
+use crate::domain::request::Barcodes;
 use crate::domain::time::Timestamp;
+use crate::domain::update::Action;
 use crate::domain::work_order::WorkOrder;
 
 /// Checks, findings, and the rows that they are about.
@@ -267,8 +269,37 @@ pub struct LoggedRow {
     pub barcode: Option<String>,
     /// The fence under which it was written.
     pub fence: i64,
+    /// What a recount asked for the barcodes that stood counted.
+    pub barcodes: Option<String>,
+    /// The scan that an undo asked to take back.
+    pub undoes: Option<String>,
+    /// The update that it took back.
+    pub takes_back: Option<String>,
+    /// The refused scan that it counted.
+    pub settles: Option<String>,
+    /// The seq of the scan that it took back. `None` if that is no counted scan of the same work order,
+    /// counter, step and barcode.
+    pub taken_seq: Option<i64>,
+    /// The delta of the scan that it took back. `None` as for `taken_seq`.
+    pub taken_delta: Option<i64>,
+    /// Whether `settles` names a refused scan of the same work order and counter that a person may count.
+    pub settles_refused: bool,
     /// When. Only [`ConsistencyStore::refused_after`] needs it; PostgreSQL leaves it empty elsewhere.
     pub recorded_at: String,
+}
+
+impl LoggedRow {
+    /// Whether its request asked to take back a scan.
+    #[must_use]
+    pub fn asks_to_take_back(&self) -> bool {
+        [Action::Unbind.word(), Action::Undo.word()].contains(&self.action.as_str())
+    }
+
+    /// Whether it freed all barcodes of its counter.
+    #[must_use]
+    pub fn is_release(&self) -> bool {
+        self.seq.is_some() && self.barcodes.as_deref() == Some(Barcodes::Release.word())
+    }
 }
 
 /// A row of `barcode_claims`.
@@ -282,15 +313,12 @@ pub struct ClaimedRow {
     pub step: String,
     /// The barcode.
     pub barcode: String,
-    /// Its number among the standing counts of the barcode.
+    /// 1 if barcodes count once, else the seq of the update that counted it.
     pub ordinal: i64,
     /// The update that counted it.
     pub request_id: String,
     /// How many pieces.
     pub quantity: i64,
-    /// Whether the log has that update: a counted scan of the same barcode and quantity that was
-    /// not unbound later.
-    pub held: bool,
 }
 
 /// The place of a claim among the claims of its work order.
@@ -302,7 +330,7 @@ pub struct ClaimPlace {
     pub step: String,
     /// The barcode.
     pub barcode: String,
-    /// Its number among the standing counts of the barcode.
+    /// 1 if barcodes count once, else the seq of the update that counted it.
     pub ordinal: i64,
 }
 
@@ -415,7 +443,7 @@ pub struct Evidence {
     pub work_order: Option<WorkOrder>,
     /// The counted rows that are new, by seq.
     pub log: Vec<LoggedRow>,
-    /// The counted rows of the wanted barcodes, of any counter and step.
+    /// The counted rows of the wanted barcodes, of any counter and step, and the releases.
     pub barcode_log: Vec<LoggedRow>,
     /// The claims of the wanted barcodes.
     pub claims: Vec<ClaimedRow>,

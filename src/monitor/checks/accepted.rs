@@ -89,13 +89,12 @@ impl Acceptances {
 
     /// Whether it is accepted that this row does not follow, in this way, from the rows before it.
     #[must_use]
-    pub fn cover_row(&self, kind: Kind, row: &LoggedRow, expected: i64, actual: i64) -> bool {
-        let values = (Some(expected), Some(actual));
+    pub fn cover_row(&self, kind: Kind, row: &LoggedRow, expected: &Value, actual: &Value) -> bool {
         self.0.iter().any(|accepted| {
             accepted.kind == kind
                 && accepted.seq == row.seq
                 && accepted.request_id.as_ref() == Some(&row.request_id)
-                && (accepted.expected.as_i64(), accepted.actual.as_i64()) == values
+                && (&accepted.expected, &accepted.actual) == (expected, actual)
         })
     }
 

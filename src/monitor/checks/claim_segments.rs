@@ -1,14 +1,18 @@
 //! The claims of a long work order, compared with its log by one number per segment.
 //!
 //! A segment is up to some thousand claims, in the order of their barcodes. It remembers the sum
-//! of their checksums and compares it with the sum that the log gives. Only a segment that does
-//! not agree is read again and judged exactly, by [`CountedParts`](super::counted_parts::CountedParts).
+//! of their checksums and compares it with the sum that the log gives. A checksum is of one count: the
+//! barcode, the scan and its pieces. Only a segment that does not agree is read again and judged
+//! exactly, by [`CountedParts`](super::counted_parts::CountedParts).
 
 use serde_json::json;
 
+use super::ledger::index;
 use super::part::Part;
 use crate::domain::consistency::{Drift, Kind, Remedy};
 use crate::domain::request::Counter;
+use crate::domain::update::Action;
+use crate::domain::work_order::BarcodePolicy;
 use crate::store::consistency::{ClaimedRow, LoggedRow};
 
 /// A segment of claims, read at one moment, and the log up to that moment.
@@ -18,73 +22,110 @@ pub struct ClaimSegment {
     pub up_to: Option<Part>,
     /// The last seq of the log when the claims were read.
     pub seq: i64,
-    /// Whether a claim in it belongs to no counted scan of the log.
-    has_unheld_claim: bool,
-    /// Its only barcode and the number of its claims, if these are more than are read at once.
-    single: Option<(Part, i64)>,
-    claims: u64,
-    log: u64,
-    scans_less_unbinds: i64,
+    claims: Claims,
+    /// Of each counter. A release frees the barcodes of one.
+    log: [Standing; 3],
+}
+
+#[derive(Debug)]
+enum Claims {
+    /// The sum of their checksums.
+    Sum(u64),
+    /// One barcode and the number of its claims, if these are more than are read at once.
+    Single(Part, i64),
+}
+
+/// What stands counted by the log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    count: i64,
+    /// The sum of the checksums, if the ordinal of each claim is 1.
+    once: u64,
+    /// The sum of the checksums, if the ordinal of a claim is the seq of its scan.
+    repeatable: u64,
 }
 
 impl ClaimSegment {
     /// The segment of these claims.
     #[must_use]
     pub fn of(claims: &[ClaimedRow], up_to: Option<Part>, seq: i64) -> Self {
-        let sum = claims.iter().fold(0_u64, |sum, claim| sum.wrapping_add(Part::of_claim(claim).checksum()));
-        let has_unheld_claim = claims.iter().any(|claim| !claim.held);
-        Self { up_to, seq, has_unheld_claim, single: None, claims: sum, log: 0, scans_less_unbinds: 0 }
+        let checksum =
+            |claim: &ClaimedRow| Part::of_claim(claim).checksum(claim.ordinal, &claim.request_id, claim.quantity);
+        let sum = claims.iter().map(checksum).fold(0, u64::wrapping_add);
+        Self { up_to, seq, claims: Claims::Sum(sum), log: Default::default() }
     }
 
     /// The segment of one barcode that has more claims than are read at once.
     #[must_use]
     pub fn of_single(part: Part, count: i64, seq: i64) -> Self {
-        let claims = part.checksum().wrapping_mul(count.unsigned_abs());
-        let (up_to, single) = (Some(part.clone()), Some((part, count)));
-        Self { up_to, seq, has_unheld_claim: false, single, claims, log: 0, scans_less_unbinds: 0 }
+        Self { up_to: Some(part.clone()), seq, claims: Claims::Single(part, count), log: Default::default() }
     }
 
     /// Whether log and claims agree, as far as one number can tell.
     #[must_use]
-    pub fn agrees(&self) -> bool {
-        self.claims == self.log && !self.has_unheld_claim
+    pub fn agrees(&self, policy: BarcodePolicy) -> bool {
+        let sum = |sum: fn(&Standing) -> u64| self.log.iter().map(sum).fold(0, u64::wrapping_add);
+        match (&self.claims, policy) {
+            (Claims::Sum(claims), BarcodePolicy::Once) => *claims == sum(|standing| standing.once),
+            (Claims::Sum(claims), BarcodePolicy::Repeatable) => *claims == sum(|standing| standing.repeatable),
+            (Claims::Single(_, count), _) => *count == self.count(),
+        }
     }
 
     /// For one barcode with too many claims to list: what is wrong, in numbers.
     #[must_use]
     pub fn drift_of_single(&self, work_order: &str) -> Option<Drift> {
-        let (part, count) = self.single.as_ref()?;
+        let Claims::Single(part, count) = &self.claims else { return None };
         Some(Drift {
             work_order: work_order.to_owned(),
             kind: Kind::Claim,
             counter: Counter::of_word(&part.counter),
             seq: None,
             request_id: None,
-            expected: json!(self.scans_less_unbinds),
+            expected: json!(self.count()),
             actual: json!(count),
             details: json!({ "step": part.step, "barcode": part.barcode, "claims": [] }),
             remedy: Remedy::Decision,
         })
     }
 
-    fn add(&mut self, part: &Part, seq: i64, is_unbind: bool) {
-        // Later rows are in no claim of this segment: the claims were read before.
-        if seq > self.seq {
-            return;
-        }
-        let checksum = part.checksum();
-        (self.log, self.scans_less_unbinds) = match is_unbind {
-            false => (self.log.wrapping_add(checksum), self.scans_less_unbinds + 1),
-            true => (self.log.wrapping_sub(checksum), self.scans_less_unbinds - 1),
-        };
+    fn count(&self) -> i64 {
+        self.log.iter().map(|standing| standing.count).sum()
     }
 }
 
-/// Adds a row of the log to the segment of its barcode. Segments are in the order of barcodes.
-pub fn add_to_segment(segments: &mut [ClaimSegment], row: &LoggedRow) {
-    let (Some(seq), Some(part)) = (row.seq, Part::of_row(row)) else { return };
+impl Standing {
+    /// Takes a row of a barcode.
+    fn take(&mut self, part: &Part, seq: i64, row: &LoggedRow) {
+        if row.action == Action::Scan.word() {
+            let quantity = row.quantity.unwrap_or(row.delta);
+            self.count += 1;
+            self.once = self.once.wrapping_add(part.checksum(1, &row.request_id, quantity));
+            self.repeatable = self.repeatable.wrapping_add(part.checksum(seq, &row.request_id, quantity));
+        } else if row.asks_to_take_back() {
+            self.count -= 1;
+            // What takes back no scan of this barcode leaves the sum as it is. The ledger finds it.
+            if let (Some(takes_back), Some(seq), Some(quantity)) = (&row.takes_back, row.taken_seq, row.taken_delta) {
+                self.once = self.once.wrapping_sub(part.checksum(1, takes_back, quantity));
+                self.repeatable = self.repeatable.wrapping_sub(part.checksum(seq, takes_back, quantity));
+            }
+        }
+    }
+}
+
+/// Adds a row of the log to the segment of its barcode; a release, to all segments. Segments are in the
+/// order of barcodes.
+pub fn add_to_segments(segments: &mut [ClaimSegment], row: &LoggedRow) {
+    let (Some(seq), Some(counter)) = (row.seq, Counter::of_word(&row.counter)) else { return };
+    // Rows after a segment's seq are in no claim of it: the claims were read before.
+    if row.is_release() {
+        for segment in segments.iter_mut().filter(|segment| seq <= segment.seq) {
+            segment.log[index(counter)] = Standing::default();
+        }
+    }
+    let Some(part) = Part::of_row(row) else { return };
     let at = segments.partition_point(|segment| segment.up_to.as_ref().is_some_and(|up_to| *up_to < part));
-    if let Some(segment) = segments.get_mut(at) {
-        segment.add(&part, seq, row.action == "unbind");
+    if let Some(segment) = segments.get_mut(at).filter(|segment| seq <= segment.seq) {
+        segment.log[index(counter)].take(&part, seq, row);
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::consistency::{Drift, Kind, Remedy};
 use crate::domain::decide::{Claim, ClaimChanges, ClaimKey};
 use crate::domain::ids::{Quantity, RequestId, WorkOrderNumber};
 use crate::domain::request::Counter;
+use crate::domain::update::Action;
 use crate::domain::work_order::BarcodePolicy;
 use crate::store::consistency::{ClaimedRow, LoggedRow};
 
@@ -26,11 +27,11 @@ pub struct CountedParts {
     work_order: String,
     policy: BarcodePolicy,
     parts: BTreeMap<Part, Vec<Count>>,
-    /// The first contradiction in the log, by kind and counter: a barcode counted twice, or taken
-    /// back while it was not counted.
-    contradictions: BTreeMap<(Kind, String), (Drift, Part)>,
+    /// The first contradiction in the log, by counter: a barcode counted while it stood counted.
+    contradictions: BTreeMap<String, (Drift, Part)>,
     accepted: Acceptances,
-    /// Barcodes with an accepted contradiction. The log can't say how often they are counted.
+    /// Barcodes with an accepted contradiction, or with a row that takes back no scan that stands. The log
+    /// can't say how often they are counted.
     doubtful: BTreeSet<Part>,
 }
 
@@ -65,36 +66,50 @@ impl CountedParts {
         }
     }
 
-    /// Takes the next row, by seq. Ignores rows without a barcode and refused rows.
+    /// Takes the next row, by seq. Ignores refused rows, and rows without a barcode that release nothing.
     pub fn take(&mut self, row: &LoggedRow) {
-        let (Some(seq), Some(part)) = (row.seq, Part::of_row(row)) else { return };
-        let counts = self.parts.entry(part.clone()).or_default();
-        if row.action == "unbind" {
-            let taken_back = counts.pop().map_or(0, |count| count.quantity);
-            if taken_back == 0 || row.delta != -taken_back {
-                self.note_contradiction(Kind::Delta, row, part, json!(-taken_back), json!(row.delta));
-            }
-            return;
+        if row.is_release() {
+            // From here on the log says again how often each barcode of this counter is counted.
+            self.parts.retain(|part, _| part.counter != row.counter);
+            self.doubtful.retain(|part| part.counter != row.counter);
         }
+        let (Some(seq), Some(part)) = (row.seq, Part::of_row(row)) else { return };
+        if row.asks_to_take_back() {
+            self.take_back(row, part);
+        } else if row.action == Action::Scan.word() {
+            self.count(seq, row, part);
+        }
+    }
+
+    /// Removes the count of the scan that the row takes back, and of no other.
+    fn take_back(&mut self, row: &LoggedRow, part: Part) {
+        let counts = self.parts.entry(part.clone()).or_default();
+        match counts.iter().position(|count| Some(&count.request_id) == row.takes_back.as_ref()) {
+            Some(at) => drop(counts.remove(at)),
+            // The ledger finds such a row.
+            None => drop(self.doubtful.insert(part)),
+        }
+    }
+
+    fn count(&mut self, seq: i64, row: &LoggedRow, part: Part) {
+        let counts = self.parts.entry(part.clone()).or_default();
         let counted_by = counts.last().map(|count| count.request_id.clone());
         counts.push(Count { seq, request_id: row.request_id.clone(), quantity: row.quantity.unwrap_or(row.delta) });
         match (self.policy, counted_by) {
-            (BarcodePolicy::Once, Some(counted_by)) => {
-                self.note_contradiction(Kind::Twice, row, part, Value::Null, json!(counted_by));
-            }
+            (BarcodePolicy::Once, Some(counted_by)) => self.note_twice(row, part, &counted_by),
             (BarcodePolicy::Once, None) | (BarcodePolicy::Repeatable, _) => {}
         }
     }
 
-    fn note_contradiction(&mut self, kind: Kind, row: &LoggedRow, part: Part, expected: Value, actual: Value) {
+    fn note_twice(&mut self, row: &LoggedRow, part: Part, counted_by: &str) {
         let drift = Drift {
             work_order: self.work_order.clone(),
-            kind,
+            kind: Kind::Twice,
             counter: Counter::of_word(&row.counter),
             seq: row.seq,
             request_id: Some(row.request_id.clone()),
-            expected,
-            actual,
+            expected: Value::Null,
+            actual: json!(counted_by),
             details: json!({
                 "rows": [shown(row)],
                 "proposal": { "correction": { "counter": row.counter, "delta": -row.delta } },
@@ -104,7 +119,7 @@ impl CountedParts {
         if self.accepted.cover(&drift) {
             self.doubtful.insert(part);
         } else {
-            self.contradictions.entry((kind, row.counter.clone())).or_insert((drift, part));
+            self.contradictions.entry(row.counter.clone()).or_insert((drift, part));
         }
     }
 
@@ -160,7 +175,11 @@ impl CountedParts {
             |part: &Part| self.doubtful.contains(part) || self.contradictions.values().any(|(_, other)| other == part);
         let mut differences = Vec::new();
         for (part, counts) in &self.parts {
-            for (ordinal, count) in (1..).zip(counts) {
+            for count in counts {
+                let ordinal = match self.policy {
+                    BarcodePolicy::Once => 1,
+                    BarcodePolicy::Repeatable => count.seq,
+                };
                 let expected = (count.request_id.clone(), count.quantity);
                 let actual = actual.remove(&(part.clone(), ordinal));
                 if actual.as_ref() != Some(&expected) && !doubtful(part) {

@@ -1,15 +1,17 @@
 //! Judges one log and the row that it must explain. Pure.
 //!
-//! Rows of the log go in, in order; drifts come out. Its memory is bounded, so a long log can be
-//! handed in piece by piece. A quantity is compared with the sum of *all* deltas, never with the
+//! Rows of the log go in, in order; drifts come out. It keeps only sums and [what was taken
+//! back](super::named), so a long log can be handed in piece by piece. A quantity is compared with the sum of *all* deltas, never with the
 //! `after` of the last row, which may be wrong itself (pitfall 8).
 
 use serde_json::{Value, json};
 
 use super::accepted::Acceptances;
+use super::named::{Named, Wrong};
 use crate::domain::consistency::{Drift, Kind, Remedy};
 use crate::domain::ids::Quantity;
 use crate::domain::request::Counter;
+use crate::domain::update::Action;
 use crate::domain::work_order::{Status, WorkOrder};
 use crate::store::consistency::LoggedRow;
 
@@ -24,6 +26,7 @@ pub struct Ledger {
     first_bad: Option<BadRow>,
     bad_rows: i64,
     refused: Option<Drift>,
+    named: Named,
     accepted: Acceptances,
 }
 
@@ -40,12 +43,10 @@ struct CounterSum {
 /// The first row that does not follow from the rows before it.
 #[derive(Clone, Debug)]
 struct BadRow {
-    kind: Kind,
+    wrong: Wrong,
     counter: Counter,
     seq: i64,
     request_id: String,
-    expected: i64,
-    actual: i64,
     rows: Vec<Value>,
 }
 
@@ -62,6 +63,7 @@ impl Ledger {
             first_bad: None,
             bad_rows: 0,
             refused: None,
+            named: Named::default(),
             accepted,
         }
     }
@@ -78,29 +80,17 @@ impl Ledger {
     }
 
     fn take_counted(&mut self, counter: Counter, seq: i64, row: LoggedRow) {
-        let sum = &self.counters[index(counter)];
-        let asked = row.quantity.filter(|_| row.action == "scan");
-        let wrong = [
-            (Kind::Gap, self.seq + 1, seq, seq != self.seq + 1),
-            (Kind::Before, sum.after, row.before, row.before != sum.after),
-            (
-                Kind::After,
-                row.before.saturating_add(row.delta),
-                row.after,
-                row.after != row.before.saturating_add(row.delta),
-            ),
-            (Kind::Delta, asked.unwrap_or(row.delta), row.delta, asked.is_some_and(|asked| asked != row.delta)),
-            (Kind::Fence, self.fence, row.fence, row.fence < self.fence),
-        ];
-        let not_accepted = |&&(kind, expected, actual, wrong): &&(Kind, i64, i64, bool)| {
-            wrong && !self.accepts(kind, &row, expected, actual)
-        };
+        let wrong = self.wrong(counter, seq, &row).into_iter().find(|wrong| !self.accepts(wrong, &row));
+        // How far the counter moved without a delta: zero, or what is accepted.
         let mut without_delta = 0;
-        match wrong.iter().find(not_accepted).copied() {
-            // How far the counter moved without a delta: zero, or what is accepted.
-            None => without_delta = row.after.saturating_sub(sum.after).saturating_sub(row.delta),
-            Some((kind, expected, actual, _)) => self.note_bad(kind, counter, &row, expected, actual),
+        match wrong {
+            None => {
+                let moved = row.after.saturating_sub(self.counters[index(counter)].after);
+                without_delta = moved.saturating_sub(row.delta);
+            }
+            Some(wrong) => self.note_bad(counter, &row, wrong),
         }
+        self.named.take(&row, seq);
         let sum = &mut self.counters[index(counter)];
         sum.deltas = sum.deltas.saturating_add(row.delta).saturating_add(without_delta);
         sum.after = row.after;
@@ -109,26 +99,51 @@ impl Ledger {
         sum.last = Some(row);
     }
 
-    fn note_bad(&mut self, kind: Kind, counter: Counter, row: &LoggedRow, expected: i64, actual: i64) {
+    /// All that does not follow from the rows before it.
+    fn wrong(&self, counter: Counter, seq: i64, row: &LoggedRow) -> Vec<Wrong> {
+        let sum = &self.counters[index(counter)];
+        let after = row.before.saturating_add(row.delta);
+        let asked = match row.asks_to_take_back() {
+            true => row.taken_delta.map(i64::saturating_neg),
+            false => row.quantity.filter(|_| row.action == Action::Scan.word()),
+        };
+        [
+            (Kind::Gap, self.seq + 1, seq, seq != self.seq + 1),
+            (Kind::Before, sum.after, row.before, row.before != sum.after),
+            (Kind::After, after, row.after, row.after != after),
+            (Kind::Delta, asked.unwrap_or(row.delta), row.delta, asked.is_some_and(|asked| asked != row.delta)),
+            (Kind::Fence, self.fence, row.fence, row.fence < self.fence),
+        ]
+        .into_iter()
+        .filter(|(.., is_wrong)| *is_wrong)
+        .map(|(kind, expected, actual, _)| Wrong::number(kind, expected, actual))
+        .chain(self.named.judge_takes_back(row, seq))
+        .chain(self.named.judge_settles(row))
+        .collect()
+    }
+
+    fn note_bad(&mut self, counter: Counter, row: &LoggedRow, wrong: Wrong) {
         self.bad_rows += 1;
         if self.first_bad.is_none() {
             let last = &self.counters[index(counter)].last;
             let rows = last.iter().chain([row]).map(shown).collect();
             let (seq, request_id) = (row.seq.unwrap_or(0), row.request_id.clone());
-            self.first_bad = Some(BadRow { kind, counter, seq, request_id, expected, actual, rows });
+            self.first_bad = Some(BadRow { wrong, counter, seq, request_id, rows });
         }
     }
 
     /// Whether a person has accepted that this row does not follow in this way.
-    fn accepts(&self, kind: Kind, row: &LoggedRow, expected: i64, actual: i64) -> bool {
+    fn accepts(&self, wrong: &Wrong, row: &LoggedRow) -> bool {
+        let Wrong { kind, expected, actual, .. } = wrong;
         let gap = |to: i64| {
-            self.accepted.cover_row(Kind::Gap, row, self.seq + 1, to) || self.accepted.cover_lost_end(self.seq, to - 1)
+            self.accepted.cover_row(Kind::Gap, row, &json!(self.seq + 1), &json!(to))
+                || self.accepted.cover_lost_end(self.seq, to - 1)
         };
         match kind {
-            Kind::Gap => gap(actual),
+            Kind::Gap => row.seq.is_some_and(gap),
             // After an accepted gap the counter is what the row says.
             Kind::Before => {
-                self.accepted.cover_row(kind, row, expected, actual)
+                self.accepted.cover_row(*kind, row, expected, actual)
                     || row.seq.is_some_and(|seq| seq != self.seq + 1 && gap(seq))
             }
             Kind::Quantity
@@ -139,22 +154,29 @@ impl Ledger {
             | Kind::Fence
             | Kind::Claim
             | Kind::Twice
+            | Kind::TakesBack
+            | Kind::Settles
             | Kind::Refused
-            | Kind::Orphan => self.accepted.cover_row(kind, row, expected, actual),
+            | Kind::Orphan => self.accepted.cover_row(*kind, row, expected, actual),
         }
     }
 
     /// A refused row must change nothing.
     fn take_refused(&mut self, counter: Counter, row: &LoggedRow) {
-        if (row.delta != 0 || row.before != row.after) && self.refused.is_none() {
+        let has_moved = row.delta != 0 || row.before != row.after;
+        let (expected, actual) = match has_moved {
+            true => (json!(row.before), json!(row.after)),
+            false => (Value::Null, json!(row.takes_back)),
+        };
+        if (has_moved || row.takes_back.is_some()) && self.refused.is_none() {
             let drift = Drift {
                 work_order: self.work_order.clone(),
                 kind: Kind::Refused,
                 counter: Some(counter),
                 seq: row.at_seq,
                 request_id: Some(row.request_id.clone()),
-                expected: json!(row.before),
-                actual: json!(row.after),
+                expected,
+                actual,
                 details: json!({ "rows": [shown(row)] }),
                 remedy: Remedy::Decision,
             };
@@ -239,7 +261,7 @@ impl Ledger {
             let last: Vec<Value> = sum.last.iter().map(shown).collect();
             let details = match remedy {
                 Remedy::Repair => json!({ "rows": last }),
-                Remedy::Decision => json!({ "rows": last, "proposal": self.proposal(counter, row) }),
+                Remedy::Decision => json!({ "rows": last, "proposal": self.proposal(counter, row, 0) }),
             };
             let (expected, actual) = (json!(sum.deltas), json!(quantity));
             drifts.push(of_row(Kind::Quantity, Some(counter), None, expected, actual, details, remedy));
@@ -260,27 +282,33 @@ impl Ledger {
     }
 
     fn bad_row(&self, bad: &BadRow, row: &WorkOrder) -> Drift {
+        let Wrong { kind, expected, actual, details, excess } = bad.wrong.clone();
+        let mut shown = json!({
+            "rows": bad.rows,
+            "bad_rows": self.bad_rows,
+            "proposal": self.proposal(bad.counter, row, excess),
+        });
+        if let (Some(shown), Value::Object(details)) = (shown.as_object_mut(), details) {
+            shown.extend(details);
+        }
         Drift {
             work_order: self.work_order.clone(),
-            kind: bad.kind,
+            kind,
             // Fence and seq are not of one counter.
-            counter: Some(bad.counter).filter(|_| !matches!(bad.kind, Kind::Fence | Kind::Gap)),
+            counter: Some(bad.counter).filter(|_| !matches!(kind, Kind::Fence | Kind::Gap)),
             seq: Some(bad.seq),
             request_id: Some(bad.request_id.clone()),
-            expected: json!(bad.expected),
-            actual: json!(bad.actual),
-            details: json!({
-                "rows": bad.rows,
-                "bad_rows": self.bad_rows,
-                "proposal": self.proposal(bad.counter, row),
-            }),
+            expected,
+            actual,
+            details: shown,
             remedy: Remedy::Decision,
         }
     }
 
-    /// The correction that would set a quantity to the sum of its deltas.
-    fn proposal(&self, counter: Counter, row: &WorkOrder) -> Value {
-        let (sum, quantity) = (self.counters[index(counter)].deltas, row.quantity(counter).get());
+    /// The correction that would set a quantity to the sum of its deltas, without an excess among them.
+    fn proposal(&self, counter: Counter, row: &WorkOrder, excess: i64) -> Value {
+        let sum = self.counters[index(counter)].deltas.saturating_sub(excess);
+        let quantity = row.quantity(counter).get();
         if sum == quantity {
             return Value::Null;
         }
@@ -311,10 +339,12 @@ pub fn shown(row: &LoggedRow) -> Value {
         "request_id": row.request_id, "seq": row.seq, "at_seq": row.at_seq, "counter": row.counter,
         "action": row.action, "quantity": row.quantity, "delta": row.delta, "before": row.before,
         "after": row.after, "step": row.step, "barcode": row.barcode, "fence": row.fence,
+        "barcodes": row.barcodes, "takes_back": row.takes_back, "settles": row.settles,
     })
 }
 
-fn index(counter: Counter) -> usize {
+/// The place of a counter among three.
+pub(super) fn index(counter: Counter) -> usize {
     match counter {
         Counter::Input => 0,
         Counter::Output => 1,

@@ -11,7 +11,7 @@
 //! Nothing is written here but progress. If the process dies, the work order is read again.
 
 use super::accepted::Acceptances;
-use super::claim_segments::{ClaimSegment, add_to_segment};
+use super::claim_segments::{ClaimSegment, add_to_segments};
 use super::counted_parts::CountedParts;
 use super::ledger::Ledger;
 use super::page::{first_of_each_kind, remedy_of_claims};
@@ -124,7 +124,7 @@ async fn take_counted(
 
 fn take_all(ledger: &mut Ledger, segments: &mut [ClaimSegment], rows: Vec<LoggedRow>) {
     for row in rows {
-        add_to_segment(segments, &row);
+        add_to_segments(segments, &row);
         ledger.take(row);
     }
 }
@@ -142,7 +142,7 @@ async fn judge_segments(
     let mut low: Option<Part> = None;
     let mut judged = 0;
     for segment in segments {
-        if !segment.agrees() && judged < EXACT_SEGMENTS {
+        if !segment.agrees(row.plan.barcode_policy) && judged < EXACT_SEGMENTS {
             judged += 1;
             match segment.drift_of_single(name) {
                 Some(drift) => drifts.push(drift),
@@ -177,7 +177,7 @@ async fn judge_exactly(
         let rows = retried(|| store.counted_after(name, seq, ROWS)).await?;
         let Some(last) = rows.last().and_then(|row| row.seq) else { break };
         let up_to_claims = rows.iter().filter(|row| row.seq.is_some_and(|seq| seq <= slice.seq));
-        for row in up_to_claims.filter(|row| Part::of_row(row).is_some_and(|part| within(&part))) {
+        for row in up_to_claims.filter(|row| row.is_release() || Part::of_row(row).is_some_and(|part| within(&part))) {
             counted.take(row);
         }
         seq = last;

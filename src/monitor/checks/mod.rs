@@ -10,6 +10,7 @@
 //!
 //! - [`page`]: puts the judgement of a page together.
 //! - [`ledger`]: the log against the row.
+//! - [`named`]: what the rows of the log take back and settle.
 //! - [`counted_parts`]: the barcodes of the log against the claims.
 //! - [`claim_segments`]: the same for a long work order, with one number for thousands of claims.
 //! - [`accepted`]: the drifts that a person has accepted.
@@ -19,6 +20,7 @@ mod claim_segments;
 pub(super) mod counted_parts;
 pub mod ledger;
 mod long;
+mod named;
 mod page;
 pub(super) mod part;
 mod reader;

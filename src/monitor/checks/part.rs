@@ -36,11 +36,11 @@ impl Part {
         ClaimPlace { counter, step, barcode, ordinal }
     }
 
-    /// A number for this barcode. Sums of it are compared within one process only.
+    /// A number for its count by this scan. Sums of it are compared within one process only.
     #[must_use]
-    pub fn checksum(&self) -> u64 {
+    pub fn checksum(&self, ordinal: i64, request_id: &str, quantity: i64) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
+        (self, ordinal, request_id, quantity).hash(&mut hasher);
         hasher.finish()
     }
 }

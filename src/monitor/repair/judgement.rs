@@ -63,7 +63,8 @@ pub fn judge(finding: &Finding, listed: &[Part], mut ledger: Ledger, evidence: E
                 return Judgement::DecisionNeeded;
             }
             // The same barcode may be counted for another counter or step. This finding is not about that.
-            let is_listed = |row: &&LoggedRow| Part::of_row(row).is_some_and(|part| listed.contains(&part));
+            let is_listed =
+                |row: &&LoggedRow| row.is_release() || Part::of_row(row).is_some_and(|part| listed.contains(&part));
             let mut rows: Vec<&LoggedRow> = evidence.barcode_log.iter().filter(is_listed).collect();
             rows.sort_by_key(|row| row.seq);
             let policy = row.plan.barcode_policy;
@@ -72,9 +73,15 @@ pub fn judge(finding: &Finding, listed: &[Part], mut ledger: Ledger, evidence: E
             let changes = counted.changes(&row.work_order, &evidence.claims);
             changes.map_or(Judgement::DecisionNeeded, |claims| write_claims(row, claims))
         }
-        Kind::Gap | Kind::Before | Kind::After | Kind::Delta | Kind::Twice | Kind::Refused | Kind::Orphan => {
-            Judgement::DecisionNeeded
-        }
+        Kind::Gap
+        | Kind::Before
+        | Kind::After
+        | Kind::Delta
+        | Kind::Twice
+        | Kind::TakesBack
+        | Kind::Settles
+        | Kind::Refused
+        | Kind::Orphan => Judgement::DecisionNeeded,
     }
 }
 

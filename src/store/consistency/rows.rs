@@ -4,11 +4,12 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::{ClaimedRow, LoggedRow, NextWorkOrders, Scope};
 use crate::domain::consistency::Drift;
+use crate::store::template::columns;
 
 /// Lists the columns that a row is read from, and reads it by their names.
 /// The fields after `;` are expressions of the statements, under their own names.
 macro_rules! row {
-    ($row:ident, $columns:ident: $($field:ident $column:literal),+; $($named:ident),+) => {
+    ($row:ident, $columns:ident: $($field:ident $column:literal),+; $($named:ident),*) => {
         /// The columns that the row is read from.
         pub(in super::super) const $columns: &[&str] = &[$($column),+];
 
@@ -22,7 +23,7 @@ macro_rules! row {
             fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
                 Ok(Self {
                     $($field: row.try_get($column)?,)+
-                    $($named: row.try_get(stringify!($named))?),+
+                    $($named: row.try_get(stringify!($named))?),*
                 })
             }
         }
@@ -33,13 +34,21 @@ row! {
     LoggedRow, LOG_COLUMNS:
     request_id "request_id", work_order "work_order", seq "seq", at_seq "at_seq", counter "counter", action "action",
     quantity "quantity", delta "delta", before "before", after "after", step "step_canonical",
-    barcode "barcode_canonical", fence "fence"; recorded_at
+    barcode "barcode_canonical", fence "fence", barcodes "barcodes", undoes "undoes", takes_back "takes_back",
+    settles "settles"; taken_seq, taken_delta, settles_refused, recorded_at
 }
 
 row! {
     ClaimedRow, CLAIM_COLUMNS:
     work_order "work_order", counter "counter", step "step", barcode "barcode", ordinal "ordinal",
-    request_id "request_id", quantity "quantity"; held
+    request_id "request_id", quantity "quantity";
+}
+
+/// The select list of [`LoggedRow`] without `recorded_at`: `l` is the row, `t` is the scan that it takes
+/// back, and `s` is the scan that it settles.
+pub(in super::super) fn log_row() -> String {
+    let row = columns("l", LOG_COLUMNS);
+    format!("{row}, t.seq as taken_seq, t.delta as taken_delta, s.request_id is not null as settles_refused")
 }
 
 /// The next work orders of a range, from rows (kind, number, length or count).

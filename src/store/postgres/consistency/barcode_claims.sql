@@ -1,5 +1,5 @@
 -- The claims of the barcodes ($2, $3, $4) of the work order $1, at most $5.
-select {claim}, true as held
+select {claim}
 from unnest($2::text[], $3::text[], $4::text[]) as wanted(counter, step, barcode)
 cross join lateral (
     select * from barcode_claims b

@@ -5,4 +5,4 @@ from unnest($1::text[]) as wanted(work_order)
 cross join lateral (
     select * from update_log u where u.work_order = wanted.work_order order by u.seq limit $2
 ) l
-limit $2
+{named}limit $2

@@ -2,7 +2,7 @@
 
 use super::connection::Select;
 use crate::store::consistency::LoggedRow;
-use crate::store::consistency::rows::{CLAIM_COLUMNS, LOG_COLUMNS};
+use crate::store::consistency::rows::{CLAIM_COLUMNS, log_row};
 use crate::store::template::{columns, statements};
 
 statements! {
@@ -53,6 +53,6 @@ pub(super) fn counted(number: &str, seq: i64, limit: i64) -> Select<LoggedRow> {
     sqlx::query_as(COUNTED.as_str()).bind(number.to_owned()).bind(seq).bind(limit)
 }
 
-fn parts() -> [(&'static str, String); 2] {
-    [("log_row", columns("l", LOG_COLUMNS)), ("claim", columns("c", CLAIM_COLUMNS))]
+fn parts() -> [(&'static str, String); 3] {
+    [("log_row", log_row()), ("named", include_str!("named.sql").to_owned()), ("claim", columns("c", CLAIM_COLUMNS))]
 }

@@ -1,5 +1,4 @@
--- The claims of the work orders ?1, at most ?2. The check compares them with the whole logs, so
--- `held` is not looked up.
-select {claim}, true as held
+-- The claims of the work orders ?1, at most ?2.
+select {claim}
 from json_each(?1) as wanted cross join barcode_claims as c on c.work_order = wanted.value
 limit ?2

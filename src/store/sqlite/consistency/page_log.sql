@@ -2,4 +2,4 @@
 -- page may have, so the caller sees that there are too many without reading all of them.
 select {log_row}, l.recorded_at
 from json_each(?1) as wanted cross join update_log as l on l.work_order = wanted.value
-limit ?2
+{named}limit ?2

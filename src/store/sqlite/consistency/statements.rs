@@ -1,6 +1,6 @@
 //! The statements of the monitor; see [`template`](crate::store::template) for their placeholders.
 
-use crate::store::consistency::rows::{CLAIM_COLUMNS, LOG_COLUMNS};
+use crate::store::consistency::rows::{CLAIM_COLUMNS, log_row};
 use crate::store::planning::WORK_ORDER;
 use crate::store::sqlite::row_json::json_object;
 use crate::store::sqlite::row_json::of_columns;
@@ -101,9 +101,10 @@ pub(super) fn counted(number: &str, seq: i64, limit: i64) -> Arguments {
     bound
 }
 
-fn parts() -> [(&'static str, String); 6] {
+fn parts() -> [(&'static str, String); 7] {
     [
-        ("log_row", columns("l", LOG_COLUMNS)),
+        ("log_row", log_row()),
+        ("named", include_str!("named.sql").to_owned()),
         ("claim", columns("c", CLAIM_COLUMNS)),
         ("work_order", of_columns("w", WORK_ORDER)),
         ("check", json_object("c", &CHECK_COLUMNS, &[])),
@@ -148,7 +149,11 @@ mod tests {
             let walks: Vec<&String> = steps
                 .iter()
                 .map(|(_, _, _, step)| step)
-                .filter(|step| ["SCAN l", "SCAN c", "SCAN w"].iter().any(|scan| step.starts_with(scan)))
+                .filter(|step| {
+                    ["SCAN l", "SCAN c", "SCAN w", "SCAN u", "SCAN t", "SCAN s"]
+                        .iter()
+                        .any(|scan| step.starts_with(scan))
+                })
                 .filter(|step| !["SCAN logged", "SCAN claimed", "SCAN wanted"].contains(&step.as_str()))
                 .filter(|step| !step.contains("VIRTUAL TABLE"))
                 .collect();
