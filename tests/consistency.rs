@@ -21,6 +21,8 @@ mod runs;
 #[expect(dead_code, reason = "the suite of the store uses the rest of it")]
 mod shop;
 mod stage;
+#[path = "consistency/taken_back.rs"]
+mod taken_back;
 
 /// Makes one test of each case on each store.
 macro_rules! on_both_stores {
@@ -50,6 +52,11 @@ on_both_stores! {
         pitfall_08_a_log_whose_last_row_agrees_is_summed_all_the_same
         pitfall_31_a_refused_scan_that_raised_something_is_found
         what_no_column_may_hold_is_refused_to_every_hand;
+    taken_back:
+        every_action_leaves_a_good_log
+        each_damage_of_what_was_taken_back_is_found
+        damage_of_a_long_log_is_found_as_that_of_a_short_one
+        a_repair_writes_claims_with_the_seq_of_their_scans;
     repairs:
         what_the_log_explains_is_set_right_and_resolved
         a_dry_run_changes_nothing_and_says_what_would

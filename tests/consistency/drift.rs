@@ -205,11 +205,11 @@ pub async fn what_is_in_order_has_no_findings(floor: &Floor) {
 }
 
 /// More rows than are read in one snapshot.
-const LONG: i64 = 12_000;
+pub const LONG: i64 = 12_000;
 const REFUSED: i64 = 7_000;
 
 /// A log too long for one snapshot, made by SQL: a part with each piece.
-async fn long(floor: &Floor, barcode: &str) -> WorkOrderNumber {
+pub async fn long(floor: &Floor, barcode: &str) -> WorkOrderNumber {
     let number = number();
     let policy = if barcode == "'crowd'" { "repeatable" } else { "once" };
     floor

@@ -16,7 +16,7 @@ use crate::floor::{Floor, off};
 use crate::shop::{self, row, scan, scan_of, settle, unbind};
 use crate::stage::unique;
 
-fn ask(finding_id: &str) -> RepairAsk {
+pub fn ask(finding_id: &str) -> RepairAsk {
     RepairAsk {
         request_id: unique("repair"),
         finding_id: finding_id.to_owned(),
