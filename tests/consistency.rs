@@ -7,6 +7,8 @@
 
 #[path = "consistency/commands.rs"]
 mod commands;
+#[path = "consistency/damages.rs"]
+mod damages;
 #[path = "consistency/drift.rs"]
 mod drift;
 #[path = "consistency/floor.rs"]

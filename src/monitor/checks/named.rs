@@ -46,9 +46,9 @@ impl Named {
     /// What is wrong with what this row takes back.
     pub(super) fn judge_takes_back(&self, row: &LoggedRow, seq: i64) -> Option<Wrong> {
         let takes_back = row.takes_back.as_ref();
-        let wrong = |why: &str, excess: i64, first: Option<i64>| {
+        let wrong = |why: &str, excess: i64, other: Option<i64>| {
             let expected = json!(row.undoes.as_ref().filter(|_| matches!(why, "missing" | "not_asked")));
-            let details = json!({ "why": why, "first_seq": first });
+            let details = json!({ "why": why, "other_seq": other });
             Wrong { kind: Kind::TakesBack, expected, actual: json!(takes_back), details, excess }
         };
         if !row.asks_to_take_back() {
@@ -75,12 +75,12 @@ impl Named {
     /// What is wrong with what this row settles.
     pub(super) fn judge_settles(&self, row: &LoggedRow) -> Option<Wrong> {
         let settles = row.settles.as_ref()?;
-        let (why, excess, first) = match self.settled.get(settles) {
+        let (why, excess, other) = match self.settled.get(settles) {
             Some(&first) => ("twice", row.delta, Some(first)),
             None if row.settles_refused => return None,
             None => ("unknown", 0, None),
         };
-        let details = json!({ "why": why, "first_seq": first });
+        let details = json!({ "why": why, "other_seq": other });
         Some(Wrong { kind: Kind::Settles, expected: Value::Null, actual: json!(settles), details, excess })
     }
 
