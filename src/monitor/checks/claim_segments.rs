@@ -129,3 +129,77 @@ pub fn add_to_segments(segments: &mut [ClaimSegment], row: &LoggedRow) {
         segment.log[index(counter)].take(&part, seq, row);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(seq: i64, counter: &str, action: &str, barcode: Option<&str>) -> LoggedRow {
+        let (request_id, delta) = (format!("r{seq}"), if action == "scan" { 1 } else { -1 });
+        let (barcode, counter, action) = (barcode.map(str::to_owned), counter.to_owned(), action.to_owned());
+        LoggedRow { request_id, seq: Some(seq), counter, action, delta, barcode, ..LoggedRow::default() }
+    }
+
+    fn claim(counter: &str, barcode: &str, seq: i64, ordinal: i64) -> ClaimedRow {
+        ClaimedRow {
+            work_order: "W".to_owned(),
+            counter: counter.to_owned(),
+            step: String::new(),
+            barcode: barcode.to_owned(),
+            ordinal,
+            request_id: format!("r{seq}"),
+            quantity: 1,
+        }
+    }
+
+    /// Input: A and B are released, then A is scanned again, and C is scanned and taken back.
+    /// Output: A stands.
+    fn log() -> [LoggedRow; 7] {
+        let mut release = row(4, "input", "correction", None);
+        release.barcodes = Some("release".to_owned());
+        let mut undo = row(7, "input", "undo", Some("C"));
+        (undo.takes_back, undo.taken_seq, undo.taken_delta) = (Some("r6".to_owned()), Some(6), Some(1));
+        let scan = |seq, counter, barcode| row(seq, counter, "scan", Some(barcode));
+        [
+            scan(1, "input", "A"),
+            scan(2, "output", "A"),
+            scan(3, "input", "B"),
+            release,
+            scan(5, "input", "A"),
+            scan(6, "input", "C"),
+            undo,
+        ]
+    }
+
+    #[test]
+    fn the_sums_follow_releases_and_what_is_taken_back() {
+        for (policy, ordinals) in [(BarcodePolicy::Once, [1, 1]), (BarcodePolicy::Repeatable, [5, 2])] {
+            let [input, output] = ordinals;
+            let agrees = |claims: &[ClaimedRow], up_to: i64| {
+                let mut segments = [ClaimSegment::of(claims, None, up_to)];
+                log().iter().for_each(|row| add_to_segments(&mut segments, row));
+                segments[0].agrees(policy)
+            };
+            let standing = [claim("input", "A", 5, input), claim("output", "A", 2, output)];
+            assert!(agrees(&standing, 7));
+            assert!(agrees(&standing[1..], 4), "the claims were read after the release");
+            assert!(!agrees(&standing, 6), "C was not taken back yet");
+            assert!(!agrees(&standing[..1], 7), "a claim is missing");
+            let older = [claim("input", "A", 1, input), claim("output", "A", 2, output)];
+            assert!(!agrees(&older, 7), "a scan before the release holds the claim");
+            let elsewhere = [claim("input", "A", 5, 9), claim("output", "A", 2, output)];
+            assert!(!agrees(&elsewhere, 7), "another ordinal");
+        }
+    }
+
+    #[test]
+    fn a_barcode_with_too_many_claims_is_counted() {
+        let part = Part { counter: "input".to_owned(), step: String::new(), barcode: "A".to_owned() };
+        for (count, agrees) in [(1, true), (2, false)] {
+            let mut segments = [ClaimSegment::of_single(part.clone(), count, 7)];
+            let rows = log().into_iter().filter(|row| row.counter == "input" && row.barcode.as_deref() != Some("B"));
+            rows.for_each(|row| add_to_segments(&mut segments, &row));
+            assert_eq!(segments[0].agrees(BarcodePolicy::Repeatable), agrees, "{count}");
+        }
+    }
+}
