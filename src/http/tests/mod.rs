@@ -4,6 +4,7 @@ mod answers;
 mod documented;
 mod edges;
 mod no_drift;
+mod planning;
 mod reads;
 mod shop;
 mod sockets;
