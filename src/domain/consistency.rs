@@ -337,33 +337,6 @@ pub struct Check {
     pub error: Option<String>,
 }
 
-/// One entry of `audit_trail`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AuditEntry {
-    /// The Idempotency-Key of the request, or a key that the service made.
-    pub request_id: String,
-    /// What was done, such as `repair`.
-    pub action: String,
-    /// The work order that was changed.
-    pub work_order: Option<String>,
-    /// The finding that was repaired.
-    pub finding_id: Option<String>,
-    /// When.
-    pub recorded_at: Timestamp,
-    /// The caller's principal.
-    pub recorded_by: String,
-    /// The person that the request names.
-    pub operator: Option<String>,
-    /// Why.
-    pub reason: String,
-    /// The request's content. It is compared if the request id is used again.
-    pub payload: Value,
-    /// The values before.
-    pub before: Value,
-    /// The values after.
-    pub after: Value,
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::words::words_agree;

@@ -8,11 +8,14 @@
 //! - [`work_order`]: a work order.
 //! - [`update`]: a row of the update log.
 //! - [`decide`]: the counting rules. They make updates from requests and work orders.
+//! - [`refusals`]: refused scans that a person may settle.
 //! - [`consistency`]: what the monitor checks.
+//! - [`audit`]: what people changed besides quantities.
 //! - [`alarm`], [`channel`], [`outbox`]: alarms, the channels that send them, and the queue of each
 //!   channel.
 
 pub mod alarm;
+pub mod audit;
 pub mod barcode;
 pub mod channel;
 pub mod column;
@@ -20,6 +23,7 @@ pub mod consistency;
 pub mod decide;
 pub mod ids;
 pub mod outbox;
+pub mod refusals;
 pub mod request;
 pub mod text;
 pub mod time;

@@ -14,7 +14,8 @@ use async_trait::async_trait;
 
 pub use self::logged::{ClaimedRow, LoggedRow};
 use super::StoreError;
-use crate::domain::consistency::{AuditEntry, Check, CheckState, Drift, Finding, FindingState, Range};
+use crate::domain::audit::AuditEntry;
+use crate::domain::consistency::{Check, CheckState, Drift, Finding, FindingState, Range};
 use crate::domain::decide::ClaimChanges;
 use crate::domain::time::Timestamp;
 use crate::domain::work_order::WorkOrder;

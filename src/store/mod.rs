@@ -1,9 +1,9 @@
 //! The store: work orders, update log and barcode claims, on disk.
 //!
-//! Each feature has a trait: [`counting`], [`planning`], [`updates`], [`consistency`], [`alarms`].
-//! A method is a whole operation, one transaction; its comment says what is true if the process
-//! dies. There are two implementations, [`postgres`] and [`sqlite`], with the same tables. Both have
-//! a folder per feature, with the same names. The same tests run on both.
+//! Each feature has a trait: [`counting`], [`planning`], [`updates`], [`refusals`], [`consistency`],
+//! [`alarms`]. A method is a whole operation, one transaction; its comment says what is true if the
+//! process dies. There are two implementations, [`postgres`] and [`sqlite`], with the same tables. Both
+//! have a folder per feature, with the same names. The same tests run on both.
 
 pub mod alarms;
 mod columns;
@@ -14,6 +14,7 @@ mod error;
 mod migrations;
 pub mod planning;
 pub mod postgres;
+pub mod refusals;
 mod repeats;
 mod rows;
 pub mod sqlite;
@@ -25,11 +26,12 @@ use async_trait::async_trait;
 pub use counting::{Batch, CountingStore, Wanted, Written};
 pub use error::{Cause, StoreError};
 pub use planning::{Edited, PlanningStore, WorkOrderQuery};
+pub use refusals::{RefusalQuery, RefusalStore};
 pub use updates::{BarcodeQuery, LogCursor, UpdateQuery, UpdateStore};
 
 /// What counting, planning and the routes need of a store.
 #[async_trait]
-pub trait Store: CountingStore + PlanningStore + UpdateStore {
+pub trait Store: CountingStore + PlanningStore + UpdateStore + RefusalStore {
     /// Whether a scan could be counted now.
     ///
     /// # Errors

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use scanfence::domain::decide::Facts;
 use scanfence::domain::ids::{RequestId, WorkOrderNumber};
+use scanfence::domain::refusals::{Leave, NotLeft, Refusal};
 use scanfence::domain::update::Update;
 use scanfence::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, WorkOrder};
 use scanfence::store::{
-    BarcodeQuery, Batch, CountingStore, Edited, PlanningStore, Readiness, Store, StoreError, UpdateQuery, UpdateStore,
-    Wanted, WorkOrderQuery, Written,
+    BarcodeQuery, Batch, CountingStore, Edited, PlanningStore, Readiness, RefusalQuery, RefusalStore, Store,
+    StoreError, UpdateQuery, UpdateStore, Wanted, WorkOrderQuery, Written,
 };
 
 /// The calls that a [`Bent`] store changes.
@@ -101,6 +102,21 @@ impl<B: Bend> UpdateStore for Bent<B> {
 
     async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
         self.bend.updates_by_id(&self.inner, ids).await
+    }
+}
+
+#[async_trait]
+impl<B: Bend> RefusalStore for Bent<B> {
+    async fn refusals(&self, query: &RefusalQuery) -> Result<Vec<Refusal>, StoreError> {
+        self.inner.refusals(query).await
+    }
+
+    async fn refusal(&self, request_id: &RequestId) -> Result<Option<Refusal>, StoreError> {
+        self.inner.refusal(request_id).await
+    }
+
+    async fn leave(&self, request_id: &RequestId, leave: &Leave) -> Result<Result<Refusal, NotLeft>, StoreError> {
+        self.inner.leave(request_id, leave).await
     }
 }
 

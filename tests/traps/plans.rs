@@ -50,6 +50,33 @@ async fn pitfall_47_no_statement_of_counting_scans_a_table() {
 }
 
 #[tokio::test]
+async fn refused_scans_are_read_from_the_newest_end_of_their_index() {
+    let database = Database::fresh().await;
+    postgres::migrate(database.url()).await.unwrap();
+    let statements = [
+        concat!(
+            include_str!("../../src/store/postgres/refusals/select.sql"),
+            include_str!("../../src/store/postgres/refusals/refusals.sql")
+        ),
+        concat!(
+            include_str!("../../src/store/postgres/refusals/select.sql"),
+            include_str!("../../src/store/postgres/refusals/refusal.sql")
+        ),
+    ];
+    let plans = plans(&database, statements).await;
+    for (plan, first) in
+        plans.iter().zip(["Index Scan Backward using update_log_refusals", "Index Scan using update_log_pkey"])
+    {
+        for index in [first, "update_log_settles", "audit_trail_refusal"] {
+            assert!(plan.contains(index), "{index}: {plan}");
+        }
+        for other in ["Seq Scan", "Sort", "Hash"] {
+            assert!(!plan.contains(other), "{other}: {plan}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn pitfall_46_a_scan_rewrites_its_work_order_within_the_page() {
     let ground = Ground::postgres().await;
     let store = ground.store().await;

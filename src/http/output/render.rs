@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use serde::{Serialize, Serializer};
 
 use crate::domain::column::{Column, Row as _, Value};
+use crate::domain::ids::RequestId;
+use crate::domain::refusals::{Left, Refusal, may_be_settled};
 use crate::domain::update::{RENDERING, Update};
 
 /// The columns that rendering 1 shows, in the contract's order.
@@ -90,6 +92,49 @@ impl Serialize for UpdateView<'_> {
                 .filter(|(name, value)| value.is_some() || !ONLY_IF_PRESENT.contains(name))
                 .map(|(name, value)| (name, value.map(Json))),
         )
+    }
+}
+
+/// An update, and what became of it if it is a refused scan that a person may settle.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(in crate::http) enum SettledView<'a> {
+    /// A refused scan that a person may settle.
+    Refusal {
+        #[serde(flatten)]
+        update: UpdateView<'a>,
+        /// The override that has counted it. Null: none has.
+        settled_by: Option<&'a RequestId>,
+    },
+    /// Any other update.
+    Other(UpdateView<'a>),
+}
+
+impl<'a> SettledView<'a> {
+    /// The view of an update of any kind.
+    pub(in crate::http) fn of(found: &'a Refusal) -> Self {
+        let update = UpdateView::of(&found.update);
+        match may_be_settled(&found.update) {
+            true => Self::Refusal { update, settled_by: found.settled_by.as_ref() },
+            false => Self::Other(update),
+        }
+    }
+}
+
+/// A refused scan as the list of refusals shows it.
+#[derive(Serialize)]
+pub(in crate::http) struct RefusalView<'a> {
+    #[serde(flatten)]
+    update: UpdateView<'a>,
+    settled_by: Option<&'a RequestId>,
+    left: Option<&'a Left>,
+}
+
+impl<'a> RefusalView<'a> {
+    /// The view of a refused scan.
+    pub(in crate::http) fn of(refusal: &'a Refusal) -> Self {
+        let Refusal { update, settled_by, left } = refusal;
+        Self { update: UpdateView::of(update), settled_by: settled_by.as_ref(), left: left.as_ref() }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The table of routes.
 //!
 //! One file per resource: [`scans`], [`corrections`], [`batches`] (and [`counted`], what counting
-//! answers them), [`work_orders`], [`leases`], [`updates`], [`consistency`], [`health`],
-//! [`documents`].
+//! answers them), [`work_orders`], [`leases`], [`updates`], [`refusals`], [`consistency`],
+//! [`health`], [`documents`].
 
 mod batches;
 mod consistency;
@@ -12,6 +12,7 @@ pub(super) mod documents;
 mod etag;
 mod health;
 mod leases;
+mod refusals;
 mod scans;
 mod updates;
 mod work_orders;
@@ -52,6 +53,9 @@ routes! {
     GET   "/v1/work-orders/{work_order}/lease"       leases::get;
     GET   "/v1/updates"                              updates::search;
     GET   "/v1/updates/{request_id}"                 updates::get;
+
+    GET   "/v1/refusals"                             refusals::list;
+    POST  "/v1/refusals/{request_id}/leave"          refusals::leave;
 
     GET   "/v1/consistency"                          consistency::verdict;
     POST  "/v1/consistency/checks"                   consistency::start;

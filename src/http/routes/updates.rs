@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use super::work_orders::find;
 use crate::domain::ids::{RequestId, Seq};
+use crate::domain::refusals::Refusal;
 use crate::domain::time::Timestamp;
 use crate::domain::update::{Outcome, Update};
 use crate::http::input::extractors::PathParameter;
@@ -19,7 +20,7 @@ use crate::http::output::csv::csv;
 use crate::http::output::negotiation::wants_csv;
 use crate::http::output::pages::{Cursor, Page};
 use crate::http::output::problem::Problem;
-use crate::http::output::render::UpdateView;
+use crate::http::output::render::{SettledView, UpdateView};
 use crate::http::output::response::json;
 use crate::http::state::Http;
 use crate::store::{BarcodeQuery, LogCursor, UpdateQuery};
@@ -66,8 +67,8 @@ pub(super) async fn get(
     let mut fields = Fields::of_query(&uri);
     let request_id = fields.path("request_id", path, values::key);
     let request_id = fields.finish(request_id)?;
-    match by_id(&http, &request_id).await?.first() {
-        Some(update) => Ok(json(StatusCode::OK, &UpdateView::of(update))),
+    match by_id(&http, &request_id).await? {
+        Some(found) => Ok(json(StatusCode::OK, &SettledView::of(&found))),
         None => Err(Problem::new(Code::NotFound, "nothing is decided under this request id").about(request_id)),
     }
 }
@@ -90,21 +91,25 @@ pub(super) async fn search(State(http): State<Arc<Http>>, uri: Uri) -> Result<Re
     let before = paging::cursor(&mut fields).map(|BarcodePosition(at, id)| (at, id));
     let asked = fields.finish(request_id.map(Ok).or(barcode.map(Err)))?;
 
-    let page = match asked {
-        Ok(request_id) => Page { items: by_id(&http, &request_id).await?, next_cursor: None },
+    match asked {
+        Ok(request_id) => {
+            let found = by_id(&http, &request_id).await?;
+            let items = found.iter().map(SettledView::of).collect();
+            Ok(Page { items, next_cursor: None }.response(&uri))
+        }
         Err(barcode) => {
             let query = BarcodeQuery { barcode: barcode.canonical, before, limit: limit + 1 };
             let rows = http.store.updates_of_barcode(&query).await.map_err(|error| Problem::storage(&error))?;
             let position = |update: &Update| BarcodePosition(update.recorded_at, update.request_id.clone());
-            Page::of(rows, limit, |update| position(update).to_cursor())
+            let page = Page::of(rows, limit, |update| position(update).to_cursor());
+            Ok(page.map(UpdateView::of).response(&uri))
         }
-    };
-    Ok(page.map(UpdateView::of).response(&uri))
+    }
 }
 
-async fn by_id(http: &Http, request_id: &RequestId) -> Result<Vec<Update>, Problem> {
-    let ids = std::slice::from_ref(request_id);
-    http.store.updates_by_id(ids).await.map_err(|error| Problem::storage(&error).about(request_id.clone()))
+/// The update with this request id, with what settles it if it was refused.
+async fn by_id(http: &Http, request_id: &RequestId) -> Result<Option<Refusal>, Problem> {
+    http.store.refusal(request_id).await.map_err(|error| Problem::storage(&error).about(request_id.clone()))
 }
 
 fn outcome_of_word(word: &str) -> Option<Outcome> {
@@ -129,6 +134,17 @@ fn position_of(update: &Update) -> LogCursor {
 /// no bare form. Rust escapes visible ASCII as RFC 8941 does.
 fn quoted(id: &RequestId) -> String {
     format!("{:?}", id.as_str())
+}
+
+/// A time and a request id as the text of a cursor.
+pub(super) fn time_and_id(at: Timestamp, id: &RequestId) -> String {
+    format!("{at} {}", quoted(id))
+}
+
+/// The time and the request id in the text of a cursor.
+pub(super) fn read_time_and_id(text: &str) -> Option<(Timestamp, RequestId)> {
+    let (at, id) = text.split_once(' ')?;
+    Some((Timestamp::parse(at).ok()?, RequestId::parse(id).ok()?))
 }
 
 impl Cursor for LogCursor {
@@ -156,11 +172,10 @@ impl Cursor for BarcodePosition {
     const KIND: char = 'b';
 
     fn write(&self) -> String {
-        format!("{} {}", self.0, quoted(&self.1))
+        time_and_id(self.0, &self.1)
     }
 
     fn read(text: &str) -> Option<Self> {
-        let (at, id) = text.split_once(' ')?;
-        Some(Self(Timestamp::parse(at).ok()?, RequestId::parse(id).ok()?))
+        read_time_and_id(text).map(|(at, id)| Self(at, id))
     }
 }

@@ -76,7 +76,10 @@ async fn every_route_knows_exactly_the_documented_fields() {
     for (method, route) in ROUTES {
         let operation = &DOCUMENT.yaml["paths"][*route][method.to_lowercase()];
         let Some(body) = operation.get("requestBody") else { continue };
-        let line = format!("{method} {}", route.replace("{work_order}", "W1").replace("{finding_id}", "f1"));
+        let path = ["{finding_id}", "{request_id}"]
+            .iter()
+            .fold(route.replace("{work_order}", "W1"), |path, parameter| path.replace(parameter, "k1"));
+        let line = format!("{method} {path}");
         let properties = fields_of(&body["content"]["application/json"]["schema"]);
         // An answer lists no more than a hundred errors.
         for names in names.chunks(50) {

@@ -6,6 +6,7 @@ mod edges;
 mod no_drift;
 mod planning;
 mod reads;
+mod refusals;
 mod shop;
 mod sockets;
 

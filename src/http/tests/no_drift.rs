@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use crate::domain::consistency::{AuditEntry, Check, CheckState, Finding, Range};
+use crate::domain::audit::AuditEntry;
+use crate::domain::consistency::{Check, CheckState, Finding, Range};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::consistency::{

@@ -10,14 +10,15 @@ use tokio::sync::{Notify, oneshot};
 use crate::counting::{self, Answer, ScanIntake, Unsettled};
 use crate::domain::decide::{Arrival, Claim, ClaimKey, Facts, NamedUpdate, Verdict, WorkOrderChange, decide};
 use crate::domain::ids::{Fence, Owner, Principal, RequestId, WorkOrderNumber};
+use crate::domain::refusals::{Leave, Left, NotLeft, Refusal, may_be_settled};
 use crate::domain::request::{Barcodes, Request};
 use crate::domain::time::Timestamp;
 use crate::domain::update::Update;
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Moment, Precondition, WorkOrder};
 use crate::lease::{Ask, Health, Held, Lease, LeaseState, Unreachable, View};
 use crate::store::{
-    BarcodeQuery, Batch, CountingStore, Edited, LogCursor, PlanningStore, Readiness, Store, StoreError, UpdateQuery,
-    UpdateStore, Wanted, WorkOrderQuery, Written,
+    BarcodeQuery, Batch, CountingStore, Edited, LogCursor, PlanningStore, Readiness, RefusalQuery, RefusalStore, Store,
+    StoreError, UpdateQuery, UpdateStore, Wanted, WorkOrderQuery, Written,
 };
 
 pub(super) struct Shop {
@@ -33,6 +34,7 @@ pub(super) struct State {
     rows: BTreeMap<WorkOrderNumber, WorkOrder>,
     log: Vec<Arc<Update>>,
     claims: HashMap<ClaimKey, Vec<Claim>>,
+    left: HashMap<RequestId, Left>,
     clock: i64,
     held_back: Vec<(oneshot::Sender<Answer>, Answer)>,
     pub mood: Mood,
@@ -65,6 +67,7 @@ impl Shop {
             rows: BTreeMap::new(),
             log: Vec::new(),
             claims: HashMap::new(),
+            left: HashMap::new(),
             clock: 0,
             held_back: Vec::new(),
             mood: Mood::Good,
@@ -162,6 +165,16 @@ impl State {
             update,
         };
         Some((id.clone(), named))
+    }
+
+    fn refusal(&self, update: &Update) -> Refusal {
+        let id = &update.request_id;
+        let settling = self.log.iter().find(|row| row.seq.is_some() && row.settles.as_ref() == Some(id));
+        Refusal {
+            update: update.clone(),
+            settled_by: settling.map(|row| row.request_id.clone()),
+            left: self.left.get(id).cloned(),
+        }
     }
 
     fn apply(&mut self, change: WorkOrderChange) {
@@ -306,6 +319,42 @@ impl UpdateStore for Shop {
     async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
         let wanted = |update: &&Arc<Update>| ids.contains(&update.request_id);
         self.read(|state| state.log.iter().filter(wanted).map(|update| Update::clone(update)).collect())
+    }
+}
+
+#[async_trait]
+impl RefusalStore for Shop {
+    async fn refusals(&self, query: &RefusalQuery) -> Result<Vec<Refusal>, StoreError> {
+        let place = |update: &Update| (update.recorded_at, update.request_id.clone());
+        self.read(|state| {
+            let wanted = |update: &&Arc<Update>| {
+                let Refusal { settled_by, left, .. } = state.refusal(update);
+                may_be_settled(update)
+                    && query.line.as_ref().is_none_or(|line| update.line.as_ref() == Some(line))
+                    && query.code.is_none_or(|code| update.code == Some(code))
+                    && query.since.is_none_or(|since| update.recorded_at >= since)
+                    && query.open.is_none_or(|open| open == (settled_by.is_none() && left.is_none()))
+                    && query.before.as_ref().is_none_or(|before| place(update) < *before)
+            };
+            let rows = page(state.log.iter().filter(wanted), query.limit, place);
+            rows.iter().map(|update| state.refusal(update)).collect()
+        })
+    }
+
+    async fn refusal(&self, request_id: &RequestId) -> Result<Option<Refusal>, StoreError> {
+        self.read(|state| {
+            let update = state.log.iter().find(|update| update.request_id == *request_id);
+            update.map(|update| state.refusal(update))
+        })
+    }
+
+    async fn leave(&self, request_id: &RequestId, leave: &Leave) -> Result<Result<Refusal, NotLeft>, StoreError> {
+        let found = self.refusal(request_id).await?;
+        Ok(leave.judge(found).map(|(refusal, _)| {
+            let left = refusal.left.clone().expect("it was left now or before");
+            self.with(|state| state.left.insert(request_id.clone(), left));
+            refusal
+        }))
     }
 }
 

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::consistency::{AuditEntry, Drift, Finding, Kind};
+use crate::domain::audit::AuditEntry;
+use crate::domain::consistency::{Drift, Finding, Kind};
 use crate::domain::request::Counter;
 use crate::monitor::retry::retried;
 use crate::store::StoreError;

@@ -20,7 +20,8 @@ use super::checks::ledger::Ledger;
 use super::checks::part::Part;
 use super::retry::retried;
 use crate::clock::now;
-use crate::domain::consistency::{AuditEntry, Finding, FindingState, Remedy};
+use crate::domain::audit::AuditEntry;
+use crate::domain::consistency::{Finding, FindingState, Remedy};
 use crate::domain::decide::ClaimChanges;
 use crate::domain::ids::Stamp;
 use crate::store::StoreError;
@@ -243,6 +244,7 @@ fn entry(ask: &RepairAsk, finding: &Finding, payload: &Value, before: Value, aft
         action: if ask.accept { accepted::ACTION } else { "repair" }.to_owned(),
         work_order: Some(finding.work_order.clone()),
         finding_id: Some(finding.finding_id.clone()),
+        refusal: None,
         recorded_at: now(),
         recorded_by: ask.principal.clone(),
         operator: ask.operator.clone(),

@@ -8,6 +8,7 @@ mod audit;
 mod consistency;
 mod counting;
 mod planning;
+mod refusals;
 mod session;
 mod updates;
 

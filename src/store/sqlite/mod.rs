@@ -10,6 +10,7 @@ mod audit;
 mod consistency;
 mod counting;
 mod planning;
+mod refusals;
 mod row_json;
 mod session;
 mod updates;

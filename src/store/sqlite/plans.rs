@@ -3,7 +3,7 @@
 use sqlx::{Connection as _, Executor as _, Row as _, SqliteConnection};
 
 use super::counting::{load, write};
-use super::{planning, updates};
+use super::{planning, refusals, updates};
 use crate::domain::column::{Column, Row as _};
 use crate::domain::update::Update;
 use crate::store::counting::CLAIM;
@@ -20,12 +20,7 @@ async fn migrated() -> SqliteConnection {
 /// The plan of a statement, a step a line. Without `analyze` it depends on the
 /// schema alone, so it stays the same however large the tables grow.
 async fn plan_of(statement: &'static str) -> Vec<String> {
-    let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory is there");
-    let schema = concat!(
-        include_str!("../../../migrations/sqlite/0001_planning.sql"),
-        include_str!("../../../migrations/sqlite/0002_counting.sql")
-    );
-    connection.execute(schema).await.expect("the schema is sound");
+    let mut connection = migrated().await;
     let explain = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
     let steps: Vec<(i64, i64, i64, String)> =
         sqlx::query_as(explain).fetch_all(&mut connection).await.expect("the statement is sound");
@@ -54,6 +49,7 @@ async fn pitfall_47_no_statement_of_the_counting_path_walks_a_table() {
         planning::REPLACE.text(2),
         &planning::WORK_ORDER,
         &updates::UPDATES_BY_ID,
+        &refusals::REFUSAL,
     ] {
         let walks = walks_of(statement).await;
         assert!(walks.is_empty(), "{walks:?} in {statement}");
@@ -77,6 +73,14 @@ async fn lists_are_walked_down_an_index() {
         (
             &updates::UPDATES_OF_BARCODE,
             &["SEARCH u USING INDEX update_log_barcode (barcode_canonical=? AND (recorded_at,request_id)<(?,?))"],
+        ),
+        (
+            &refusals::REFUSALS,
+            &[
+                "SEARCH u USING INDEX update_log_refusals (recorded_at>? AND (recorded_at,request_id)<(?,?))",
+                "SEARCH s USING INDEX update_log_settles (settles=?)",
+                "SEARCH a USING INDEX audit_trail_refusal (refusal=?)",
+            ],
         ),
     ] {
         let plan = plan_of(statement).await;

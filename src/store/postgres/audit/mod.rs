@@ -5,7 +5,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 
 use super::session::run;
-use crate::domain::consistency::AuditEntry;
+use crate::domain::audit::AuditEntry;
 use crate::store::StoreError;
 
 /// A statement that returns one JSON text a row.
@@ -28,6 +28,7 @@ pub(super) async fn add(connection: &mut PgConnection, entry: &AuditEntry) -> Re
         .bind(&entry.action)
         .bind(&entry.work_order)
         .bind(&entry.finding_id)
+        .bind(&entry.refusal)
         .bind(entry.recorded_at.to_utc())
         .bind(&entry.recorded_by)
         .bind(&entry.operator)

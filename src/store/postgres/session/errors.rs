@@ -18,7 +18,8 @@ pub(in super::super) fn judge(error: sqlx::Error) -> StoreError {
                 | "barcode_claims_pkey"
                 | "work_orders_pkey"
                 | "consistency_checks_pkey"
-                | "audit_trail_pkey",
+                | "audit_trail_pkey"
+                | "audit_trail_refusal",
             ),
         ) => StoreError::Taken(error.into()),
         // serialization failure, deadlock, lock not available, statement timeout

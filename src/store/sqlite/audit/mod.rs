@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::row_json::json_object;
 use super::session::Failure;
 use super::session::arguments::Arguments;
-use crate::domain::consistency::AuditEntry;
+use crate::domain::audit::AuditEntry;
 use crate::store::template::statements;
 
 statements! {
@@ -16,8 +16,8 @@ statements! {
 }
 
 /// The columns of an entry that hold plain values, and those that hold JSON.
-const COLUMNS: [&str; 8] =
-    ["request_id", "action", "work_order", "finding_id", "recorded_at", "recorded_by", "operator", "reason"];
+const COLUMNS: [&str; 9] =
+    ["request_id", "action", "work_order", "finding_id", "refusal", "recorded_at", "recorded_by", "operator", "reason"];
 const JSON_COLUMNS: [&str; 3] = ["payload", "before", "after"];
 
 /// Adds an entry, within a transaction.
@@ -27,6 +27,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, entry: &AuditEntry) -
     bound.text(&entry.action);
     bound.maybe(entry.work_order.as_deref());
     bound.maybe(entry.finding_id.as_deref());
+    bound.maybe(entry.refusal.as_deref());
     bound.text(&entry.recorded_at.to_string());
     bound.text(&entry.recorded_by);
     bound.maybe(entry.operator.as_deref());

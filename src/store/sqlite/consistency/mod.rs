@@ -16,7 +16,8 @@ use self::statements::{self as sql, counted};
 use super::session::arguments::{Arguments, fetch, list};
 use super::session::{LEND_LIMIT, limited};
 use super::{SqliteStore, audit};
-use crate::domain::consistency::{AuditEntry, Check, CheckState, Finding, FindingState, Range};
+use crate::domain::audit::AuditEntry;
+use crate::domain::consistency::{Check, CheckState, Finding, FindingState, Range};
 use crate::domain::time::Timestamp;
 use crate::store::consistency::rows::{next_work_orders, only_work_order};
 use crate::store::consistency::{

@@ -64,7 +64,7 @@ pub(in super::super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
 enum Kind {
     /// Another writer has the lock.
     Busy,
-    /// A request id, claim or check id exists already.
+    /// A request id, claim, check id or left refusal exists already.
     Taken,
     /// The log already has an update with this work order and seq.
     BehindLog,
@@ -95,7 +95,12 @@ impl Kind {
     fn of_constraint(message: &str) -> Self {
         match message.strip_prefix("UNIQUE constraint failed: ") {
             Some("update_log.work_order, update_log.seq") => Self::BehindLog,
-            Some("update_log.request_id" | "audit_trail.request_id" | "consistency_checks.check_id") => Self::Taken,
+            Some(
+                "update_log.request_id"
+                | "audit_trail.request_id"
+                | "audit_trail.refusal"
+                | "consistency_checks.check_id",
+            ) => Self::Taken,
             Some(columns) if columns.starts_with("barcode_claims.") => Self::Taken,
             Some(_) | None => Self::Refused,
         }

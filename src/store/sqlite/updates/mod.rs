@@ -69,7 +69,7 @@ impl UpdateStore for SqliteStore {
 }
 
 /// Sorts after every time: times begin with a digit.
-const AFTER_ALL_TIMES: &str = "~";
+pub(super) const AFTER_ALL_TIMES: &str = "~";
 
 /// Where the two halves of a list begin, exclusive: counted updates below a `seq`, and refused ones below
 /// (`at_seq`, `recorded_at`, `request_id`).
