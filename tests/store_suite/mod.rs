@@ -57,6 +57,10 @@ macro_rules! store_suite {
             the_life_of_a_barcode_is_listed_newest_first
             work_orders_are_listed_by_number_whatever_the_page
             work_orders_are_filtered_and_searched
+            refused_scans_that_may_be_settled_are_listed_newest_first_and_filtered
+            a_refused_scan_tells_what_settles_it_and_who_left_it
+            a_scan_that_many_leave_at_once_is_left_once
+            what_is_settled_counted_or_unknown_is_not_left
             an_empty_list_of_anything_is_no_error
             pitfall_47_an_id_is_found_among_many
             many_writers_at_once_count_every_scan_once
