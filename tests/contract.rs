@@ -1,4 +1,4 @@
-//! The contract, sections 2 to 6 and 10, over real HTTP against the real program: one list
+//! The contract, sections 2 to 6, 10 and 14, over real HTTP against the real program: one list
 //! of cases, run on every set-up by [`on_every_setup`].
 //!
 //! A test with a number in its name shows that this entry of the design's list of pitfalls is
@@ -22,6 +22,8 @@ mod reads;
 mod refusals;
 #[path = "contract/repeats.rs"]
 mod repeats;
+#[path = "contract/settling.rs"]
+mod settling;
 #[path = "contract/shop.rs"]
 mod shop;
 mod stage;
@@ -89,6 +91,10 @@ on_every_setup! {
         a_release_among_other_requests_keeps_their_order
         a_late_scan_is_decided_as_if_the_hold_were_not_there
         an_override_settles_a_refused_scan_once;
+    settling:
+        a_refused_scan_is_listed_and_an_override_settles_it
+        a_refused_scan_that_is_left_is_not_open_and_may_still_be_counted
+        refused_scans_are_paged_without_gap_or_repeat;
     batches:
         items_are_independent_and_answered_in_order
         pitfall_24_an_id_twice_in_a_batch_is_one_effect

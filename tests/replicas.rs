@@ -157,6 +157,24 @@ on_both! {
         assert_eq!(log.iter().filter(|update| update.outcome == Outcome::Refused).count(), 22);
     }
 
+    async fn twelve_leaves_of_one_refused_scan_at_once_leave_it_once(plant: Plant) {
+        let work_order = work_orders(&plant.replicas(), 1).await.remove(0);
+        let client = plant.a.client();
+        client.patch_work_order(&work_order, &json!({ "status": "paused", "reason": "material" })).await;
+        let key = unique("k");
+        let refused = client.scan(&work_order, &key, &json!({ "counter": "input" })).await;
+        assert_eq!(refused.code(), "work-order-not-open");
+        let mut sent = JoinSet::new();
+        for number in 0..12 {
+            let (client, path) = (plant.clients()[number % 2].clone(), format!("/v1/refusals/{key}/leave"));
+            let body = json!({ "reason": format!("reason {number}") });
+            sent.spawn(async move { client.json("POST", &path, &[], &body).await.expect("an answer") });
+        }
+        let replies = sent.join_all().await;
+        assert!(replies.iter().all(|reply| reply.status == StatusCode::OK), "{replies:#?}");
+        assert!(replies.iter().all(|reply| reply.body == replies[0].body), "one record: {replies:#?}");
+    }
+
     async fn ten_thousand_scans_over_twenty_work_orders_stand_the_audit(plant: Plant) {
         const SCANS: usize = 10_000;
         let replicas = plant.replicas();
