@@ -259,23 +259,8 @@ async fn every_example_is_answered_as_documented() {
         assert!(left.remove(&(id, name)), "{id} has no example {name}");
         let (method, path, operation, parameters) = &operations[id];
         let body = &operation["requestBody"]["content"]["application/json"]["examples"][name]["value"];
-        let number = "P202502241740363143817";
-        if (id, name) == ("correct", "set_to") {
-            // What the example expects to find.
-            let found = json!({ "counter": "output", "set_to": 251, "operator": "E1024", "reason": "counted" });
-            client.correct(number, "before", &found).await;
-        }
-        if (id, name) == ("scan", "override") {
-            // The refused scan that the example settles.
-            let refused = json!({ "counter": "input", "barcode": body["barcode"] });
-            assert_eq!(client.scan(number, body["settles"].as_str().unwrap(), &refused).await.status, 409);
-        }
         let path = filled(path, parameters);
-        if (id, name) == ("leaveRefusal", "badge") {
-            // The refused scan that the example leaves.
-            let key = path.split('/').nth(3).unwrap();
-            assert_eq!(client.scan(number, key, &json!({ "counter": "input" })).await.status, 409);
-        }
+        before(&client, (id, name), body, &path).await;
         let key = match (id, name) {
             // The scan that the example `undo` names.
             ("scan", "pieces") => {
@@ -298,6 +283,29 @@ async fn every_example_is_answered_as_documented() {
         if method == "GET" {
             asked(&client, id, &filled(path, parameters), parameters).await;
         }
+    }
+}
+
+/// What has to be there before an example is sent.
+async fn before(client: &Client, example: (&str, &str), body: &Value, path: &str) {
+    let number = "P202502241740363143817";
+    match example {
+        // What the example expects to find.
+        ("correct", "set_to") => {
+            let found = json!({ "counter": "output", "set_to": 251, "operator": "E1024", "reason": "counted" });
+            client.correct(number, "before", &found).await;
+        }
+        // The refused scan that the example settles.
+        ("scan", "override") => {
+            let refused = json!({ "counter": "input", "barcode": body["barcode"] });
+            assert_eq!(client.scan(number, body["settles"].as_str().unwrap(), &refused).await.status, 409);
+        }
+        // The refused scan that the example leaves.
+        ("leaveRefusal", "badge") => {
+            let key = path.split('/').nth(3).unwrap();
+            assert_eq!(client.scan(number, key, &json!({ "counter": "input" })).await.status, 409);
+        }
+        _ => {}
     }
 }
 
