@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::shop::{Shop, is_problem, with};
 use crate::stage::client::Client;
-use crate::stage::unique;
+use crate::stage::{SOON, eventually, unique};
 
 pub async fn a_201_is_the_same_bytes_for_ever(shop: &Shop) {
     let order = shop.order(&json!({ "planned_quantity": 5 })).await;
@@ -174,10 +174,9 @@ pub async fn a_replay_from_another_address_is_counted_as_a_weak_key(shop: &Shop)
     let replay = elsewhere.scan(number, &key, &scan).await;
     assert_eq!((replay.status.as_u16(), replay.replayed()), (201, true), "its answer is that of any replay");
     weak_keys(1, "the same id from another address").await;
-    let log = shop
-        .service
-        .logged("a request came again from another sender; if it is another terminal, its scan was not counted");
-    let line = log.iter().find(|line| line["request_id"] == *key).unwrap();
+    let said = "a request came again from another sender; if it is another terminal, its scan was not counted";
+    let logged = async || shop.service.logged(said).into_iter().find(|line| line["request_id"] == *key);
+    let line = eventually("the log has it", SOON, logged).await;
     assert_eq!((&line["work_order"], &line["level"]), (&json!(number), &json!("WARN")));
     assert_eq!((&line["first"], &line["again"]), (&json!("127.0.0.1 (loopback)"), &json!("127.0.0.2 (loopback)")));
 
