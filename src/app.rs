@@ -20,7 +20,7 @@ use self::deployment::Parts;
 pub use self::failure::Failure;
 use self::watching::{senders, watch};
 use crate::alarms::senders::Sender;
-use crate::alarms::{Alarms, Channels};
+use crate::alarms::{Alarms, Channels, WeakKeys};
 use crate::config::{self, Config};
 use crate::counting::{self, Committer};
 use crate::domain::ids::Owner;
@@ -112,9 +112,9 @@ impl Service {
             Arc::clone(&metrics),
             counting_settings(config),
         );
-        let channels = Arc::new(Channels::default());
+        let (channels, weak_keys) = (Arc::new(Channels::default()), Arc::new(WeakKeys::default()));
         let alarms = Alarms::start(
-            watch(config, parts, senders.to_vec(), &metrics, listener.local_addr().ok()),
+            watch(config, parts, senders.to_vec(), &metrics, Arc::clone(&weak_keys), listener.local_addr().ok()),
             Arc::clone(&parts.alarms),
             senders,
             Arc::clone(&channels),
@@ -126,6 +126,7 @@ impl Service {
             store: Arc::clone(&parts.store),
             lease: Arc::clone(&parts.lease),
             channels,
+            weak_keys,
             monitor: Arc::clone(&monitor),
             metrics,
         };

@@ -25,6 +25,8 @@ pub struct Metrics {
     late_updates: Counter,
     /// Retries that got the answer of the first request.
     pub replays: Counter,
+    /// Retries within a minute that came from another sender than the first request.
+    pub weak_keys: Counter,
     /// Requests that were not decided, by the code of their answer.
     pub unsettled: Family<CodeLabel, Counter>,
     /// Requests per batch.
@@ -162,6 +164,7 @@ impl Metrics {
             updates: Family::default(),
             late_updates: Counter::default(),
             replays: Counter::default(),
+            weak_keys: Counter::default(),
             unsettled: Family::default(),
             batch_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0]),
             queue_depth: Gauge::default(),
@@ -260,6 +263,8 @@ impl Metrics {
         let late = "New updates that were made before a hold of their work order and came after it";
         r.register("late_updates", late, self.late_updates.clone());
         r.register("replays", "Retries that got the answer of the first request", self.replays.clone());
+        let weak = "Retries within a minute that came from another sender than the first request";
+        r.register("weak_keys", weak, self.weak_keys.clone());
         r.register("unsettled", "Requests that were not decided and answered 503, by code", self.unsettled.clone());
         r.register("batch_size", "Requests per batch", self.batch_size.clone());
         r.register("queue_depth", "Requests waiting for the committer", self.queue_depth.clone());

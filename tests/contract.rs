@@ -61,6 +61,7 @@ on_every_setup! {
         pitfall_21_another_payload_under_a_key_is_refused_before_any_effect
         what_is_written_otherwise_is_the_same_request
         pitfall_22_23_equal_requests_at_once_all_get_the_first_ones_answer
+        a_replay_from_another_address_is_counted_as_a_weak_key
         pitfall_25_a_missing_or_bad_key_counts_nothing;
     counting:
         pitfall_02_a_part_counts_once_and_the_second_is_told_by_whom

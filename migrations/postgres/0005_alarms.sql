@@ -28,7 +28,8 @@ create table alarm_sightings (
 -- One row per alarm.
 create table alarms (
     alarm_id            text collate "C" primary key,
-    -- drift, check-overdue, check-failing, lease-away, storage-failing, duplicate-burst
+    -- drift, check-overdue, check-failing, lease-away, storage-failing, duplicate-burst,
+    -- weak-keys
     kind                text collate "C" not null,
     -- its subject: a work order, a range of checks, a station, or a replica
     key                 text collate "C" not null,

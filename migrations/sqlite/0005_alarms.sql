@@ -31,7 +31,8 @@ create table alarm_sightings (
 -- One row per alarm.
 create table alarms (
     alarm_id            text primary key not null,
-    -- drift, check-overdue, check-failing, lease-away, storage-failing, duplicate-burst
+    -- drift, check-overdue, check-failing, lease-away, storage-failing, duplicate-burst,
+    -- weak-keys
     kind                text not null,
     -- its subject: a work order, a range of checks, a station, or a replica
     key                 text not null,

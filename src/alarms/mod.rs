@@ -3,6 +3,7 @@
 //! In reading order:
 //!
 //! - [`watch`] compares, every ten seconds, on one replica at a time. It puts messages into the outbox.
+//! - [`weak_keys`] counts what the HTTP layer reports about shared request ids.
 //! - [`outbox`] watches the queues, and wakes the dispatch of a channel.
 //! - [`dispatch`] sends the queue of one channel.
 //! - [`wording`] has the words.
@@ -20,7 +21,9 @@ mod service;
 mod sightings;
 mod step;
 pub mod watch;
+mod weak_keys;
 pub mod wording;
 
 pub use self::channels::Channels;
 pub use self::service::Alarms;
+pub use self::weak_keys::{SuspiciousReplay, WeakKeys};

@@ -8,8 +8,8 @@
 //! | 4 once a minute: delete what is old | `clean_up` | the next holder of the lease does it |
 //!
 //! Everything is read anew in each step. So any replica can do it, also one that has just started. Only
-//! the process itself sees that its Redis or database does not answer. It reports that to the others
-//! through the store. If the store itself is down, each replica tells people directly, and records that
+//! the process itself sees that its Redis or database does not answer, or that requests come again from
+//! another sender. It reports that to the others through the store. If the store itself is down, each replica tells people directly, and records that
 //! later.
 
 use std::collections::HashSet;
@@ -20,6 +20,7 @@ use futures_util::future::join_all;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::WeakKeys;
 use super::senders::{Delivered, NotDelivered, Sender};
 use super::{sightings, wording};
 use crate::domain::alarm::{Alarm, Cause, Changes, Kind, Notice, Phase, SOON_AGAIN, Sighting, reconcile};
@@ -73,6 +74,14 @@ pub struct Replica {
     pub name: String,
 }
 
+/// What only this process sees.
+pub struct Own {
+    /// Whether its Redis is away.
+    pub lease_is_away: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Requests that came again from another sender.
+    pub weak_keys: Arc<WeakKeys>,
+}
+
 /// The result of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -106,7 +115,7 @@ pub struct Watch {
     metrics: Arc<Metrics>,
     settings: Settings,
     replica: Replica,
-    lease_is_away: Box<dyn Fn() -> bool + Send + Sync>,
+    own: Own,
     lease_away_since: Option<Timestamp>,
     store_failure: Option<StoreFailure>,
     started: Timestamp,
@@ -122,7 +131,7 @@ struct StoreFailure {
 }
 
 impl Watch {
-    /// Watches from `now` on. `lease_is_away` says whether this replica's Redis is.
+    /// Watches from `now` on.
     #[must_use]
     pub fn new(
         store: Arc<dyn AlarmStore>,
@@ -130,7 +139,7 @@ impl Watch {
         metrics: Arc<Metrics>,
         settings: Settings,
         replica: Replica,
-        lease_is_away: Box<dyn Fn() -> bool + Send + Sync>,
+        own: Own,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -139,7 +148,7 @@ impl Watch {
             metrics,
             settings,
             replica,
-            lease_is_away,
+            own,
             lease_away_since: None,
             store_failure: None,
             started: now,
@@ -199,13 +208,14 @@ impl Watch {
 
     /// What only this process can see.
     fn own_sightings(&mut self, now: Timestamp) -> Vec<Sighting> {
-        self.lease_away_since = match (self.lease_is_away)() {
+        self.lease_away_since = match (self.own.lease_is_away)() {
             true => self.lease_away_since.or(Some(now)),
             false => None,
         };
         let long = self.lease_away_since.filter(|&since| now.since(since) >= self.settings.after);
         let cause = || Cause::LeaseAway { replicas: [self.replica.name.clone()].into() };
-        long.map(|since| Sighting { cause: cause(), since }).into_iter().collect()
+        let away = long.map(|since| Sighting { cause: cause(), since });
+        away.into_iter().chain(self.own.weak_keys.sighting(&self.replica.name, now)).collect()
     }
 
     /// Everything that is wrong.

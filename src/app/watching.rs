@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deployment::Parts;
+use crate::alarms::WeakKeys;
 use crate::alarms::senders::{BadAddress, Sender, address_policy};
-use crate::alarms::watch::{self, Replica, Watch};
+use crate::alarms::watch::{self, Own, Replica, Watch};
 use crate::clock;
 use crate::config::Config;
 use crate::domain::channel::Channel;
@@ -29,6 +30,7 @@ pub(super) fn watch(
     parts: &Parts,
     senders: Vec<Arc<Sender>>,
     metrics: &Arc<Metrics>,
+    weak_keys: Arc<WeakKeys>,
     address: Option<SocketAddr>,
 ) -> Watch {
     let lease = Arc::clone(&parts.lease);
@@ -47,7 +49,7 @@ pub(super) fn watch(
             ],
         },
         Replica { holder: parts.lease.owner().to_string(), name: name_of_process(address) },
-        Box::new(move || lease.health() == Health::Away),
+        Own { lease_is_away: Box::new(move || lease.health() == Health::Away), weak_keys },
         clock::now(),
     )
 }

@@ -52,6 +52,8 @@ pub enum Kind {
     StorageFailing,
     /// Many refused duplicates at one station.
     DuplicateBurst,
+    /// Requests come again from other senders: terminals may share request ids.
+    WeakKeys,
 }
 
 impl Kind {
@@ -65,11 +67,12 @@ impl Kind {
     }
 
     /// How long the cause must be gone before the alarm is resolved. A burst has pauses. A server
-    /// that was down may fail again while it starts. The other kinds change only with a check or a
-    /// repair, so they need no quiet time.
+    /// that was down may fail again while it starts. Weak keys are seen until there were
+    /// none for ten minutes. The other kinds change only with a check or a repair. So these need no quiet
+    /// time.
     fn quiet(self, recurrences: i64) -> Duration {
         let once = match self {
-            Self::Drift | Self::CheckOverdue | Self::CheckFailing => Duration::ZERO,
+            Self::Drift | Self::CheckOverdue | Self::CheckFailing | Self::WeakKeys => Duration::ZERO,
             Self::LeaseAway | Self::StorageFailing => QUIET_AT_LEAST,
             Self::DuplicateBurst => 5 * QUIET_AT_LEAST,
         };
@@ -138,6 +141,21 @@ pub enum Cause {
         /// The work order of the newest one.
         work_order: String,
     },
+    /// See [`Kind::WeakKeys`].
+    WeakKeys {
+        /// The replica that saw it.
+        replica: String,
+        /// How many requests came again from another sender.
+        replays: i64,
+        /// One of these requests.
+        request_id: String,
+        /// Its work order.
+        work_order: String,
+        /// Who sent it first: address and caller, or only the caller.
+        first: String,
+        /// Who sent it again.
+        again: String,
+    },
 }
 
 impl Cause {
@@ -151,6 +169,7 @@ impl Cause {
             Self::LeaseAway { .. } => Kind::LeaseAway,
             Self::StorageFailing { .. } => Kind::StorageFailing,
             Self::DuplicateBurst { .. } => Kind::DuplicateBurst,
+            Self::WeakKeys { .. } => Kind::WeakKeys,
         }
     }
 
@@ -161,7 +180,7 @@ impl Cause {
             Self::Drift { work_order, .. } => work_order,
             Self::CheckOverdue { range, .. } | Self::CheckFailing { range, .. } => range,
             Self::LeaseAway { .. } => "",
-            Self::StorageFailing { replica, .. } => replica,
+            Self::StorageFailing { replica, .. } | Self::WeakKeys { replica, .. } => replica,
             Self::DuplicateBurst { station, .. } => station,
         }
     }

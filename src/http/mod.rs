@@ -7,12 +7,14 @@
 //! | [`routes`] | the table of routes, and one file per resource |
 //! | [`output`] | answers: problems and their words, updates, pages of lists, CSV |
 //! | [`state`] | what every handler works with |
+//! | [`first_senders`] | replays from another sender than the first request |
 //! | [`readiness`] | the database's last answer to "are you ready?" |
 //!
 //! This file only declares and re-exports. What two files need is in a file of its own, so that no
 //! file imports from one that imports from it.
 
 mod edge;
+mod first_senders;
 mod input;
 mod output;
 mod readiness;

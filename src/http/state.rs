@@ -8,8 +8,9 @@ use tokio_util::task::TaskTracker;
 
 use super::edge::access::Access;
 use super::edge::limits::Limits;
+use super::first_senders::ReplayCheck;
 use super::readiness::LastReadiness;
-use crate::alarms::Channels;
+use crate::alarms::{Channels, WeakKeys};
 use crate::counting::ScanIntake;
 use crate::lease::Lease;
 use crate::monitor::Monitor;
@@ -24,6 +25,7 @@ pub struct Http {
     pub(super) monitor: Arc<Monitor>,
     pub(super) channels: Arc<Channels>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) replays: ReplayCheck,
     pub(super) access: Access,
     pub(super) limits: Limits,
     /// Cancelled when the service is to stop.
@@ -47,6 +49,8 @@ pub struct Parts {
     pub monitor: Arc<Monitor>,
     /// The state of the channels that alarms are sent on.
     pub channels: Arc<Channels>,
+    /// Where suspicious replays are counted for the alarms.
+    pub weak_keys: Arc<WeakKeys>,
     /// The service's metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -55,13 +59,14 @@ impl Http {
     /// The HTTP layer over these parts. `stop` is cancelled when the service is to stop.
     #[must_use]
     pub fn new(parts: Parts, access: Access, limits: Limits, stop: CancellationToken) -> Arc<Self> {
-        let Parts { counter, store, lease, monitor, channels, metrics } = parts;
+        let Parts { counter, store, lease, monitor, channels, weak_keys, metrics } = parts;
         Arc::new(Self {
             counter,
             store,
             lease,
             monitor,
             channels,
+            replays: ReplayCheck::new(Arc::clone(&metrics), weak_keys),
             metrics,
             access,
             limits,

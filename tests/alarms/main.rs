@@ -38,6 +38,7 @@ on_both_stores! {
         a_burst_of_duplicates_at_one_station_is_told
         a_check_that_is_overdue_or_fails_is_told
         redis_that_is_away_for_long_is_told_once_whoever_sees_it
+        request_ids_that_terminals_share_are_told_until_ten_minutes_without_them
         one_replica_has_the_turn_and_another_takes_it_over
         what_another_one_wrote_meanwhile_is_not_written_again
         what_checks_find_and_repairs_set_right_is_told_once_each;

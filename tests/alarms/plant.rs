@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use scanfence::alarms::WeakKeys;
 use scanfence::alarms::dispatch::Dispatch;
 use scanfence::alarms::senders::{Sender, address_policy};
-use scanfence::alarms::watch::{Due, Replica, Settings, Step, Watch};
+use scanfence::alarms::watch::{Due, Own, Replica, Settings, Step, Watch};
 use scanfence::domain::alarm::{Alarm, Cause, Changes};
 use scanfence::domain::channel::Channel;
 use scanfence::domain::time::Timestamp;
@@ -105,7 +106,13 @@ impl Plant {
     }
 
     pub fn watch_as(&self, name: &str, robots: &[Arc<Sender>], redis_is_away: bool) -> Watch {
-        watch(Arc::clone(&self.store), name, robots, redis_is_away)
+        watch(Arc::clone(&self.store), name, robots, own(redis_is_away))
+    }
+
+    /// A watch whose process notes suspicious replays there.
+    pub fn watch_with(&self, name: &str, weak_keys: &Arc<WeakKeys>) -> Watch {
+        let own = Own { weak_keys: Arc::clone(weak_keys), ..own(false) };
+        watch(Arc::clone(&self.store), name, &[], own)
     }
 
     pub fn dispatch(&self, robot: &Arc<Sender>) -> Dispatch {
@@ -143,7 +150,11 @@ pub async fn on_sqlite() -> Plant {
     Plant { store, below: Below::Sqlite(data) }
 }
 
-pub fn watch(store: Arc<dyn AlarmStore>, name: &str, robots: &[Arc<Sender>], redis_is_away: bool) -> Watch {
+pub fn own(redis_is_away: bool) -> Own {
+    Own { lease_is_away: Box::new(move || redis_is_away), weak_keys: Arc::default() }
+}
+
+pub fn watch(store: Arc<dyn AlarmStore>, name: &str, robots: &[Arc<Sender>], own: Own) -> Watch {
     let within = |limit: u64| -> Due { Arc::new(move |last: Timestamp| Some(last.later(Duration::from_secs(limit)))) };
     let settings = Settings {
         after: Duration::from_secs(60),
@@ -152,8 +163,7 @@ pub fn watch(store: Arc<dyn AlarmStore>, name: &str, robots: &[Arc<Sender>], red
         due: vec![("recent", within(900)), ("full", within(90_000))],
     };
     let replica = Replica { holder: name.to_owned(), name: format!("{name}:8080") };
-    let away = Box::new(move || redis_is_away);
-    Watch::new(store, robots.to_vec(), Arc::new(Metrics::new()), settings, replica, away, at(0))
+    Watch::new(store, robots.to_vec(), Arc::new(Metrics::new()), settings, replica, own, at(0))
 }
 
 pub fn at(seconds: u64) -> Timestamp {

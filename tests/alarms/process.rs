@@ -31,7 +31,8 @@ pub async fn a_service_tells_people_of_drift_and_bursts_and_shows_no_secret(plan
     eventually("the drift is told", SOON, firing).await;
     eventually("by mail too", SOON, async || (!mail.mails().is_empty()).then_some(())).await;
     eventually("the stalled one was tried", SOON, async || (!stalled.received().is_empty()).then_some(())).await;
-    let text = failing.received()[0].text().to_owned();
+    let chinese = async || failing.received().first().map(|message| message.text().to_owned());
+    let text = eventually("the failing one was tried", SOON, chinese).await;
     assert!(text.starts_with("[Scanfence] 1 个工单数量与记录不符\n• P2025："), "{text}");
 
     // During that time a scanner repeats a scan, and each scan gets its answer.

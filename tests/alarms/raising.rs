@@ -1,10 +1,12 @@
 //! What raises an alarm, and what ends it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use scanfence::alarms::dispatch::Stepped;
 use scanfence::alarms::watch::Step;
+use scanfence::alarms::{SuspiciousReplay, WeakKeys};
 use scanfence::domain::alarm::{Alarm, Cause, Changes};
 use scanfence::domain::time::Timestamp;
 use scanfence::store::alarms::Record;
@@ -131,6 +133,37 @@ pub async fn redis_that_is_away_for_long_is_told_once_whoever_sees_it(plant: Pla
     assert!(told(first.step(at(107)).await).is_empty());
     assert!(told(first.step(at(166)).await).is_empty());
     assert_eq!(told(first.step(at(167)).await), ["resolved lease-away 1"], "after a quiet minute");
+}
+
+pub async fn request_ids_that_terminals_share_are_told_until_ten_minutes_without_them(plant: Plant) {
+    let weak_keys = Arc::new(WeakKeys::default());
+    let mut first = plant.watch_as("a", &[], false);
+    let mut second = plant.watch_with("b", &weak_keys);
+    assert!(told(first.step(at(0)).await).is_empty());
+    let note = |seconds: u64| {
+        let (request_id, work_order) = (seconds.to_string(), "W1".into());
+        let (first, again) = ("10.0.0.7 (open)".into(), "10.0.0.9 (open)".into());
+        weak_keys.note(SuspiciousReplay { request_id, work_order, first, again }, at(seconds));
+    };
+    // The second replica sees it. The first one has the watch lease, and tells.
+    let mut looked = async |now| {
+        assert_eq!(second.step(at(now)).await, Step::Elsewhere);
+        told(first.step(at(now)).await)
+    };
+    (1..=2).for_each(note);
+    assert!(looked(10).await.is_empty(), "two are not enough");
+    note(13);
+    assert_eq!(looked(20).await, ["firing weak-keys 1"]);
+    let alarms = plant.store.open_alarms().await.unwrap();
+    let (replica, request_id, work_order) = ("b:8080".into(), "13".into(), "W1".into());
+    let (first_sender, again) = ("10.0.0.7 (open)".into(), "10.0.0.9 (open)".into());
+    let cause = Cause::WeakKeys { replica, replays: 3, request_id, work_order, first: first_sender, again };
+    assert_eq!((&alarms[0].cause, alarms[0].since), (&cause, at(1)));
+    note(25);
+    for now in (30..625).step_by(30) {
+        assert!(looked(now).await.is_empty(), "it lasts, after {now} s");
+    }
+    assert_eq!(looked(625).await, ["resolved weak-keys 1"]);
 }
 
 pub async fn one_replica_has_the_turn_and_another_takes_it_over(plant: Plant) {

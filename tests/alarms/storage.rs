@@ -16,7 +16,7 @@ use scanfence::store::alarms::{
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 
-use crate::plant::{Below, Plant, at, on_postgres, robot, told, watch};
+use crate::plant::{Below, Plant, at, on_postgres, own, robot, told, watch};
 use crate::stage::receivers::{Answer, GOOD, WebReceiver};
 
 /// A store that can be switched off.
@@ -76,7 +76,7 @@ pub async fn a_store_that_fails_for_long_is_told_directly_and_written_down_later
     let (good, bad) = (WebReceiver::start(GOOD).await, WebReceiver::start(Answer::Reset).await);
     let robots = [robot("good", &good), robot("bad", &bad)];
     let store = Arc::new(Failing { store: Arc::clone(&plant.store), fails: AtomicBool::new(true) });
-    let mut watch = watch(store.clone(), "a", &robots, false);
+    let mut watch = watch(store.clone(), "a", &robots, own(false));
     // A short failure causes no message.
     assert_eq!(watch.step(at(0)).await, Step::StorageFails(Vec::new()));
     assert_eq!(watch.step(at(50)).await, Step::StorageFails(Vec::new()));
@@ -128,6 +128,14 @@ pub async fn everything_is_read_back_as_it_was_written(plant: Plant) {
         Cause::LeaseAway { replicas: ["a".into()].into() },
         Cause::StorageFailing { replica: "a".into(), error: "e".into() },
         Cause::DuplicateBurst { station: String::new(), refused: 3, within_seconds: 60, work_order: "W".into() },
+        Cause::WeakKeys {
+            replica: "a".into(),
+            replays: 3,
+            request_id: "1'\"".into(),
+            work_order: "W".into(),
+            first: "open".into(),
+            again: "::1 (loopback)".into(),
+        },
     ];
     let sightings: Vec<Sighting> = causes.into_iter().map(|cause| Sighting { cause, since: at(3) }).collect();
     let lease = |holder: &str| WatchLease { holder: holder.into(), until: at(9) };

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use crate::shop::{Shop, is_problem, with};
-use crate::stage::unique;
+use crate::stage::client::Client;
+use crate::stage::{SOON, eventually, unique};
 
 pub async fn a_201_is_the_same_bytes_for_ever(shop: &Shop) {
     let order = shop.order(&json!({ "planned_quantity": 5 })).await;
@@ -154,6 +155,47 @@ pub async fn pitfall_22_23_equal_requests_at_once_all_get_the_first_ones_answer(
     }
     let standing = order.standing().await;
     assert_eq!((&standing["seq"], &standing["input_quantity"]), (&json!(1), &json!(1)));
+}
+
+/// All other tests send from 127.0.0.1, so the metric of the shared service is this test's own.
+pub async fn a_replay_from_another_address_is_counted_as_a_weak_key(shop: &Shop) {
+    let order = shop.thousand().await;
+    let (number, here) = (&order.number, &order.client);
+    let elsewhere = Client::coming_from(&shop.service.base_url(), "127.0.0.2".parse().unwrap());
+    let weak_keys = async |expected: u64, why: &str| {
+        let metrics = here.get("/metrics").await.text();
+        assert!(metrics.contains(&format!("scanfence_weak_keys_total {expected}\n")), "{why}: {metrics}");
+    };
+    let scan = json!({ "counter": "input", "barcode": "A" });
+    let key = unique("k");
+    assert!(!here.scan(number, &key, &scan).await.replayed());
+    assert!(here.scan(number, &key, &scan).await.replayed());
+    weak_keys(0, "a retry from the same address").await;
+    let replay = elsewhere.scan(number, &key, &scan).await;
+    assert_eq!((replay.status.as_u16(), replay.replayed()), (201, true), "its answer is that of any replay");
+    weak_keys(1, "the same id from another address").await;
+    let said = "a request came again from another sender; if it is another terminal, its scan was not counted";
+    let logged = async || shop.service.logged(said).into_iter().find(|line| line["request_id"] == *key);
+    let line = eventually("the log has it", SOON, logged).await;
+    assert_eq!((&line["work_order"], &line["level"]), (&json!(number), &json!("WARN")));
+    assert_eq!((&line["first"], &line["again"]), (&json!("127.0.0.1 (loopback)"), &json!("127.0.0.2 (loopback)")));
+
+    let other = json!({ "counter": "input", "barcode": "B" });
+    is_problem(&elsewhere.scan(number, &key, &other).await, 422, "idempotency-key-reused", "another scan");
+    weak_keys(1, "what differs is refused, so nobody takes it for counted").await;
+    let item = with(&scan, &json!({ "request_id": key, "work_order": number }));
+    assert_eq!(elsewhere.batch(&[item]).await.json()["results"][0]["replayed"], true);
+    weak_keys(2, "in a batch").await;
+    let key = unique("k");
+    is_problem(&here.scan(number, &key, &scan).await, 409, "barcode-already-counted", "final");
+    is_problem(&elsewhere.scan(number, &key, &scan).await, 409, "barcode-already-counted", "the same for ever");
+    weak_keys(3, "a refusal").await;
+    for (n, piece) in (4..14).map(|n| (n, json!({ "counter": "input", "note": n.to_string() }))) {
+        let key = unique("k");
+        let (one, two) = tokio::join!(here.scan(number, &key, &piece), elsewhere.scan(number, &key, &piece));
+        assert!(one.replayed() != two.replayed(), "one of them is the first: {one:?} {two:?}");
+        weak_keys(n, "both at once").await;
+    }
 }
 
 pub async fn pitfall_25_a_missing_or_bad_key_counts_nothing(shop: &Shop) {

@@ -143,6 +143,7 @@ async fn replica(database: &Database, off: Off, stop: &CancellationToken) -> Str
         lease,
         monitor: Arc::new(Monitor::new(inner, Arc::clone(&metrics), unique("m"), by_nobody)),
         channels: Arc::default(),
+        weak_keys: Arc::default(),
         metrics,
     };
     let http = Http::new(parts, Access::Open, Limits::default(), stop.clone());

@@ -1,6 +1,6 @@
 //! A client without redirects and retries.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,8 +42,18 @@ pub type Broken = Box<dyn std::error::Error + Send + Sync>;
 impl Client {
     /// A client of the service at this URL, without a slash at its end.
     pub fn new(base_url: &str) -> Self {
+        Self::connecting(base_url, None)
+    }
+
+    /// A client whose connections come from this address of the machine.
+    pub fn coming_from(base_url: &str, address: IpAddr) -> Self {
+        Self::connecting(base_url, Some(address))
+    }
+
+    fn connecting(base_url: &str, from: Option<IpAddr>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
+        connector.set_local_address(from);
         // A request is sent once: whether it may be sent again is what is tested here. So a connection must
         // not be taken in the moment in which the service closes it, after 10 s without a request.
         let mut http = legacy::Client::builder(TokioExecutor::new());

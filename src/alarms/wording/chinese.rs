@@ -13,6 +13,7 @@ pub(super) fn title(notice: &Notice) -> String {
         Kind::LeaseAway => "Redis 无响应".to_owned(),
         Kind::StorageFailing => "数据库故障".to_owned(),
         Kind::DuplicateBurst => format!("{count} 个工位大量重复扫码"),
+        Kind::WeakKeys => "不同终端可能用了相同的请求号".to_owned(),
     };
     match notice.phase {
         Phase::Firing => format!("[Scanfence] {what}"),
@@ -65,6 +66,14 @@ fn what(cause: &Cause) -> String {
         Cause::DuplicateBurst { refused, within_seconds, work_order, .. } => {
             format!("{place}：{within_seconds} 秒内拒绝 {refused} 次重复扫码，工单 {}", shown(work_order))
         }
+        Cause::WeakKeys { replays, request_id, work_order, first, again, .. } => {
+            let (id, work_order) = (shown(request_id), shown(work_order));
+            let (first, again) = (shown(first), shown(again));
+            format!(
+                "{place}：{replays} 个请求又从另一来源发来，例如工单 {work_order} 的请求号 {id}，\
+                 先来自 {first}，后来自 {again}"
+            )
+        }
     }
 }
 
@@ -83,6 +92,7 @@ fn place(cause: &Cause) -> String {
         }
         Cause::StorageFailing { replica, .. } => format!("{} 的数据库", shown(replica)),
         Cause::DuplicateBurst { station, .. } => format!("工位 {}", shown(station)),
+        Cause::WeakKeys { replica, .. } => format!("副本 {}", shown(replica)),
     }
 }
 
@@ -98,5 +108,9 @@ fn advice(kind: Kind) -> &'static str {
         Kind::LeaseAway => "数量仍然正确。扫码变慢，或按设置返回 503。请检查 Redis 和网络。",
         Kind::StorageFailing => "扫码暂时不能计数，终端会保留扫码并重试。请检查数据库及其磁盘。",
         Kind::DuplicateBurst => "每个零件只计一次。请检查：扫码枪是否重复触发，零件是否再次经过工位。",
+        Kind::WeakKeys => {
+            "可能有零件漏计：它的扫码被当成另一终端扫码的重试。请让终端为每次扫码生成随机请求号（UUIDv7），\
+             并上报 terminal。来源见服务日志。"
+        }
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn title(notice: &Notice) -> String {
         Kind::StorageFailing => "Database failing".to_owned(),
         Kind::DuplicateBurst if count == 1 => "Duplicates at a station".to_owned(),
         Kind::DuplicateBurst => format!("Duplicates at {count} stations"),
+        Kind::WeakKeys => "Terminals may share request ids".to_owned(),
     };
     match notice.phase {
         Phase::Firing => format!("[Scanfence] {what}"),
@@ -68,6 +69,14 @@ fn what(cause: &Cause) -> String {
             let work_order = shown(work_order);
             format!("{place}: {refused} duplicates refused within {within_seconds} s, work order {work_order}")
         }
+        Cause::WeakKeys { replays, request_id, work_order, first, again, .. } => {
+            let (id, work_order) = (shown(request_id), shown(work_order));
+            let (first, again) = (shown(first), shown(again));
+            format!(
+                "{place}: {replays} requests came again from another sender, such as {id} of work order {work_order}, \
+                 first from {first}, then from {again}"
+            )
+        }
     }
 }
 
@@ -82,6 +91,7 @@ fn place(cause: &Cause) -> String {
         }
         Cause::StorageFailing { replica, .. } => format!("Database of {}", shown(replica)),
         Cause::DuplicateBurst { station, .. } => format!("Station {}", shown(station)),
+        Cause::WeakKeys { replica, .. } => format!("Replica {}", shown(replica)),
     }
 }
 
@@ -106,6 +116,10 @@ fn advice(kind: Kind) -> &'static str {
         }
         Kind::DuplicateBurst => {
             "Each part was counted once. Check whether the scanner fires twice, or parts pass the station again."
+        }
+        Kind::WeakKeys => {
+            "A part may be missing from the count: its scan was taken as a repeat of another terminal's scan. Let \
+             terminals make a random request id for each scan (UUIDv7) and send terminal. The log names the senders."
         }
     }
 }

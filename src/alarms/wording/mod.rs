@@ -73,6 +73,14 @@ mod tests {
             Cause::LeaseAway { replicas: ["a:8081".into(), "b:8081".into()].into() },
             Cause::StorageFailing { replica: "a:8081".into(), error: "disk full".into() },
             Cause::DuplicateBurst { station: "L3-T2".into(), refused: 31, within_seconds: 60, work_order: "P2".into() },
+            Cause::WeakKeys {
+                replica: "a:8081".into(),
+                replays: 3,
+                request_id: "1".into(),
+                work_order: "P2".into(),
+                first: "10.0.0.7 (open)".into(),
+                again: "10.0.0.9 (open)".into(),
+            },
         ]
     }
 

@@ -3,6 +3,8 @@
 //! A handler's arguments stand in the contract's order (section 3), and are judged in that order:
 //! type and size of the body, key, JSON, fields.
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequestParts, Path};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
@@ -12,12 +14,22 @@ use bytes::Bytes;
 use super::fields::Fields;
 use super::json;
 use crate::domain::ids::{NotARequestId, Principal, RequestId};
+use crate::http::edge::access::Peer;
 use crate::http::output::code::Code;
 use crate::http::output::problem::Problem;
 
 /// The caller, as the edge has found.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct Caller(pub Principal);
+
+/// Who sent a request, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Sender {
+    /// The caller.
+    pub principal: Principal,
+    /// The other end of the connection. Behind a proxy, this is the proxy's address.
+    pub address: IpAddr,
+}
 
 /// The body as the edge has collected it.
 #[derive(Clone, Debug)]
@@ -64,6 +76,17 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             .get::<Self>()
             .expect("the edge names the caller of every route except the open ones")
             .clone())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Sender {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Caller(principal) = Caller::from_request_parts(parts, state).await?;
+        let Peer(peer) = parts.extensions.get::<Peer>().expect("the server names the peer of every request");
+        // An IPv4 client of an IPv6 socket has one address, however it is written.
+        Ok(Self { principal, address: peer.ip().to_canonical() })
     }
 }
 

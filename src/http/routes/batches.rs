@@ -13,7 +13,7 @@ use super::counted::{Counted, counted};
 use super::scans::scan_of;
 use crate::domain::ids::RequestId;
 use crate::domain::request::Request;
-use crate::http::input::extractors::{Caller, JsonBody};
+use crate::http::input::extractors::{JsonBody, Sender};
 use crate::http::input::fields::Fields;
 use crate::http::input::json::{self, Object, Value};
 use crate::http::input::values;
@@ -30,21 +30,23 @@ const BATCH_MAX: usize = 1000;
 /// `POST /v1/scans`
 pub(super) async fn batch(
     State(http): State<Arc<Http>>,
-    Caller(principal): Caller,
+    sender: Sender,
     headers: HeaderMap,
     uri: Uri,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let items: Vec<Item> = items_of(&body)?.into_iter().map(Item::read).collect();
     let good = items.iter().filter_map(|item| item.request.as_ref().ok()).cloned().collect();
-    let mut answers = http.counter.submit(good, &principal).into_iter();
+    let mut answers = http.counter.submit(good, &sender.principal).into_iter();
     let mut answered = Vec::with_capacity(items.len());
     for Item { request_id, request } in items {
         let answer = match request {
             Err(problem) => Err(problem),
             Ok(request) => {
                 let answer = answers.next().expect("one receiver per request submitted");
-                counted(answer.await, &request.request_id)
+                let answer = answer.await;
+                http.replays.look(&answer, &sender);
+                counted(answer, &request.request_id)
             }
         };
         answered.push((request_id, answer));

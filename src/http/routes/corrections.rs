@@ -9,7 +9,7 @@ use super::counted::count_one;
 use crate::domain::barcode::Step;
 use crate::domain::ids::{Delta, QUANTITY_LIMIT, Quantity, RequestId, WorkOrderNumber};
 use crate::domain::request::{Ask, Barcodes, Change, NAME_MAX, NOTE_MAX, Request};
-use crate::http::input::extractors::{Caller, IdempotencyKey, JsonBody, PathParameter};
+use crate::http::input::extractors::{IdempotencyKey, JsonBody, PathParameter, Sender};
 use crate::http::input::fields::Fields;
 use crate::http::input::values;
 use crate::http::output::problem::Problem;
@@ -18,7 +18,7 @@ use crate::http::state::Http;
 /// `POST /v1/work-orders/{work_order}/corrections`
 pub(super) async fn correct(
     State(http): State<Arc<Http>>,
-    caller: Caller,
+    sender: Sender,
     body: JsonBody,
     IdempotencyKey(request_id): IdempotencyKey,
     PathParameter(path): PathParameter,
@@ -28,7 +28,7 @@ pub(super) async fn correct(
         let work_order = fields.path("work_order", path, values::work_order_number);
         correction_of(fields, request_id.clone(), work_order)
     };
-    count_one(&http, caller, read().map_err(|problem| problem.about(request_id.clone()))?).await
+    count_one(&http, sender, read().map_err(|problem| problem.about(request_id.clone()))?).await
 }
 
 /// The request that a correction's fields make.

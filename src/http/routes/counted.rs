@@ -10,7 +10,7 @@ use crate::counting::Answer;
 use crate::domain::ids::RequestId;
 use crate::domain::request::Request;
 use crate::domain::update::{Action, Outcome, Update};
-use crate::http::input::extractors::Caller;
+use crate::http::input::extractors::Sender;
 use crate::http::output::code::{Applied, Code};
 use crate::http::output::language::Language;
 use crate::http::output::problem::{Extension, Problem};
@@ -26,11 +26,12 @@ pub(super) struct Counted {
 }
 
 /// Gives one request to counting, waits, and answers.
-pub(super) async fn count_one(http: &Http, Caller(principal): Caller, request: Request) -> Result<Response, Problem> {
+pub(super) async fn count_one(http: &Http, sender: Sender, request: Request) -> Result<Response, Problem> {
     let request_id = request.request_id.clone();
-    let mut answers = http.counter.submit(vec![request], &principal);
-    let answer = answers.pop().expect("one receiver per request submitted");
-    let Counted { update, replayed } = counted(answer.await, &request_id)?;
+    let mut answers = http.counter.submit(vec![request], &sender.principal);
+    let answer = answers.pop().expect("one receiver per request submitted").await;
+    http.replays.look(&answer, &sender);
+    let Counted { update, replayed } = counted(answer, &request_id)?;
     let mut response = response::json(StatusCode::CREATED, &UpdateView::of(&update));
     mark_replayed(&mut response, replayed);
     Ok(response)

@@ -9,7 +9,7 @@ use super::counted::count_one;
 use crate::domain::ids::{Quantity, RequestId, WorkOrderNumber};
 use crate::domain::request::{Ask, NAME_MAX, NOTE_MAX, Override, Request, SCAN_QUANTITY_MAX};
 use crate::domain::update::Action;
-use crate::http::input::extractors::{Caller, IdempotencyKey, JsonBody, PathParameter};
+use crate::http::input::extractors::{IdempotencyKey, JsonBody, PathParameter, Sender};
 use crate::http::input::fields::Fields;
 use crate::http::input::values;
 use crate::http::output::problem::Problem;
@@ -18,7 +18,7 @@ use crate::http::state::Http;
 /// `POST /v1/work-orders/{work_order}/scans`
 pub(super) async fn scan(
     State(http): State<Arc<Http>>,
-    caller: Caller,
+    sender: Sender,
     body: JsonBody,
     IdempotencyKey(request_id): IdempotencyKey,
     PathParameter(path): PathParameter,
@@ -28,7 +28,7 @@ pub(super) async fn scan(
         let work_order = fields.path("work_order", path, values::work_order_number);
         scan_of(fields, request_id.clone(), work_order)
     };
-    count_one(&http, caller, read().map_err(|problem| problem.about(request_id.clone()))?).await
+    count_one(&http, sender, read().map_err(|problem| problem.about(request_id.clone()))?).await
 }
 
 /// The request that a scan's fields make, sent singly or in a batch.

@@ -61,7 +61,7 @@ impl Service {
         let channels = Arc::new(Channels::default());
         let off = monitor::Settings { recent: Schedule::Off, full: Schedule::Off, repair: Vec::new() };
         let monitor = Arc::new(Monitor::new(Arc::new(NoDrift), Arc::clone(&metrics), "test".to_owned(), off));
-        let parts = Parts { counter, store, lease, monitor, channels, metrics };
+        let parts = Parts { counter, store, lease, monitor, channels, weak_keys: Arc::default(), metrics };
         let http = Http::new(parts, access, limits, stop.clone());
         Self { shop, routes: router(Arc::clone(&http)), http, stop }
     }
