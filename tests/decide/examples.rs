@@ -230,13 +230,13 @@ fn an_override_counts_past_hold_and_plan_but_never_a_counted_barcode() {
     let counted = finally(RefusalCode::BarcodeAlreadyCounted);
     let full = order("W1", 1, Some(0), false);
     assert_eq!(decided(full.clone(), &[&batch]), [Ok(1), counted, Ok(2), finally(RefusalCode::OverPlan)]);
-    let cancelled = held(full, Hold::Cancelled, true, 0);
+    let cancelled = held(&full, Hold::Cancelled, true, 0);
     assert_eq!(decided(cancelled, &[&batch]), [Ok(1), counted, Ok(2), finally(RefusalCode::WorkOrderNotOpen)]);
 }
 
 #[test]
 fn a_refused_scan_is_settled_once() {
-    let row = || held(order("W1", 9, None, false), Hold::Paused, true, 0);
+    let row = || held(&order("W1", 9, None, false), Hold::Paused, true, 0);
     let batch = [
         scan("k1", Some("A")),
         overriding("o1", Some("A"), Some("k1")),
@@ -265,7 +265,7 @@ fn a_scan_that_was_made_before_the_hold_is_late_and_not_lost() {
     };
     let limit = moment(4).late_scans;
     let refused = Err(Refused::Finally(RefusalCode::WorkOrderNotOpen));
-    let paused = || held(open(), Hold::Paused, false, 3);
+    let paused = || held(&open(), Hold::Paused, false, 3);
     for (row, request, late_scans, result, late) in [
         (paused(), made(scan("k1", None), 2), limit, Ok(1), true),
         (paused(), made(scan("k1", None), 3), limit, refused, false),
@@ -278,8 +278,8 @@ fn a_scan_that_was_made_before_the_hold_is_late_and_not_lost() {
             refused,
             false,
         ),
-        (held(open(), Hold::Cancelled, false, 3), made(scan("k1", None), 2), limit, Ok(1), true),
-        (held(open(), Hold::Paused, true, 3), made(scan("k1", None), 2), limit, refused, false),
+        (held(&open(), Hold::Cancelled, false, 3), made(scan("k1", None), 2), limit, Ok(1), true),
+        (held(&open(), Hold::Paused, true, 3), made(scan("k1", None), 2), limit, refused, false),
         (open(), made(scan("k1", None), 2), limit, Ok(1), false),
         // A hold was passed over, and another rule refuses it.
         (paused(), made(unbind("k1", "A"), 2), limit, finally(RefusalCode::BarcodeNotCounted), true),

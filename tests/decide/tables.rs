@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use scanfence::domain::barcode::BarcodePattern;
 use scanfence::domain::decide::{Claim, ClaimKey, Decision, Facts, NamedUpdate};
-use scanfence::domain::ids::{Fence, Quantity, RequestId, Revision, Seq, Stamp, WorkOrderNumber};
+use scanfence::domain::ids::{Quantity, RequestId, Revision, Stamp, WorkOrderNumber};
 use scanfence::domain::request::{Ask, Barcodes, Request};
 use scanfence::domain::time::Timestamp;
 use scanfence::domain::update::Update;
-use scanfence::domain::work_order::{BarcodePolicy, Edit, Fresh, Hold, Moment, Plan, Precondition, Status, WorkOrder};
+use scanfence::domain::work_order::{BarcodePolicy, Edit, Fresh, Hold, Moment, Plan, Precondition, WorkOrder};
 
 /// How long ago a late scan may have been made.
 pub const LATE_SCANS: Duration = Duration::from_secs(45 * 60);
@@ -77,10 +77,8 @@ impl Tables {
     }
 
     pub fn edit(&mut self, number: &str, edit: &Edit, batch: i64) {
-        let number = WorkOrderNumber::parse(number).unwrap();
-        let fresh = Fresh { stamp: Stamp(batch), revision: Revision(batch), now: at(batch) };
-        let row = edit.apply(&number, self.orders.get(&number), &Precondition::None, fresh).unwrap();
-        self.orders.insert(number, row);
+        let row = edited(number, self.orders.get(&WorkOrderNumber::parse(number).unwrap()), edit, batch);
+        self.orders.insert(row.work_order.clone(), row);
     }
 
     pub fn write(&mut self, decision: &Decision) {
@@ -128,41 +126,28 @@ fn assert_unique<'a>(ids: impl Iterator<Item = &'a RequestId>, rule: &str) {
 
 /// A work order that takes every barcode and is not held.
 pub fn order(number: &str, plan: i64, allowance: Option<i64>, repeatable: bool) -> WorkOrder {
-    WorkOrder {
-        work_order: WorkOrderNumber::parse(number).unwrap(),
-        plan: Plan {
-            planned_quantity: Quantity::new(plan).unwrap(),
-            over_plan_allowance: allowance.and_then(Quantity::new),
-            barcode_policy: if repeatable { BarcodePolicy::Repeatable } else { BarcodePolicy::Once },
-            barcode_pattern: None,
-            product_code: None,
-            product_name: None,
-            line: None,
-        },
-        hold: None,
-        hold_reason: None,
-        held_since: None,
-        strict: false,
-        status: Status::Pending,
-        input_quantity: Quantity::ZERO,
-        output_quantity: Quantity::ZERO,
-        scrap_quantity: Quantity::ZERO,
-        seq: Seq(0),
-        fence: Fence(0),
-        fence_owner: None,
-        stamp: Stamp(7),
-        revision: Revision(7),
-        barcode_counted: false,
-        created_at: at(0),
-        updated_at: at(0),
-    }
+    let plan = Plan {
+        planned_quantity: Quantity::new(plan).unwrap(),
+        over_plan_allowance: allowance.and_then(Quantity::new),
+        barcode_policy: if repeatable { BarcodePolicy::Repeatable } else { BarcodePolicy::Once },
+        barcode_pattern: None,
+        product_code: None,
+        product_name: None,
+        line: None,
+    };
+    edited(number, None, &Edit::Plan(plan), 0)
 }
 
 /// The work order with a hold from this batch on.
-pub fn held(mut row: WorkOrder, hold: Hold, strict: bool, batch: i64) -> WorkOrder {
-    (row.hold, row.held_since, row.strict) = (Some(hold), Some(at(batch)), strict);
-    row.status = row.present_status();
-    row
+pub fn held(row: &WorkOrder, hold: Hold, strict: bool, batch: i64) -> WorkOrder {
+    let edit = Edit::Hold { hold: Some(hold), reason: "r".into(), strict };
+    edited(row.work_order.as_str(), Some(row), &edit, batch)
+}
+
+fn edited(number: &str, present: Option<&WorkOrder>, edit: &Edit, batch: i64) -> WorkOrder {
+    let number = WorkOrderNumber::parse(number).unwrap();
+    let fresh = Fresh { stamp: Stamp(batch), revision: Revision(batch), now: at(batch) };
+    edit.apply(&number, present, &Precondition::None, fresh).unwrap()
 }
 
 /// The work order with a pattern.

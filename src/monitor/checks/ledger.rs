@@ -1,8 +1,8 @@
 //! Judges one log and the row that it must explain. Pure.
 //!
 //! Rows of the log go in, in order; drifts come out. It keeps only sums and [what was taken
-//! back](super::named), so a long log can be handed in piece by piece. A quantity is compared with the sum of *all* deltas, never with the
-//! `after` of the last row, which may be wrong itself (pitfall 8).
+//! back](super::named), so a long log can be handed in piece by piece. A quantity is compared with the
+//! sum of *all* deltas, never with the `after` of the last row, which may be wrong itself (pitfall 8).
 
 use serde_json::{Value, json};
 
