@@ -1,5 +1,5 @@
-//! The specification: one work order, two workers, two requests, and all that can go wrong
-//! between them.
+//! The specification: one work order, two workers, two requests after perhaps an earlier scan, and all that
+//! can go wrong between them.
 //!
 //! Read it as a specification. [`State`] is everything there is. [`Action`] is everything that can
 //! happen next, in any order. A fault costs one of the [`State::faults`] that are left. [`steps`] says what
@@ -21,23 +21,33 @@ mod steps;
 use stateright::{Model, Property};
 
 pub use self::guards::Guard;
-pub use self::state::State;
-use self::state::{Call, Client, Hand, Key, Letter, Place, Row, Update, Worker};
+use self::state::{Call, Client, Hand, Key, Letter, Outcome, Place, Row, Update, Worker};
+pub use self::state::{EARLIER, State};
 
 /// The design, perhaps without some of its guards.
 #[derive(Clone, Debug)]
 pub struct Design {
-    /// What the two requests ask.
-    pub asks: [Ask; 2],
+    /// What is to be done.
+    pub work: Work,
     /// How many faults may happen in one run.
     pub faults: u8,
     /// The guards that were taken out.
     pub without: Vec<Guard>,
 }
 
+/// The requests of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// What was counted before the run begins: a piece, the part, or nothing.
+    pub earlier: Option<Ask>,
+    /// What the two requests ask.
+    pub asks: [Ask; 2],
+}
+
 // The promises.
 pub const ONCE: &str = "each request is decided once";
 pub const PART_ONCE: &str = "each part is counted once";
+pub const BACK_ONCE: &str = "each scan is taken back once, and only while it stands";
 pub const EXPLAINED: &str = "the log explains the quantity";
 pub const KEPT: &str = "an answer is in the log";
 pub const NO_LATE_WRITER: &str = "no late writer";
@@ -51,6 +61,14 @@ pub enum Ask {
     CountPart,
     /// One piece less. It is refused for good if the quantity is 0.
     TakeBack,
+    /// Takes the part back, whoever counted it. It is refused for good if the part is not counted. The model
+    /// has no zero for it.
+    Unbind,
+    /// Takes back exactly this request. It is refused for good if that does not stand; while that is not known,
+    /// it is not decided.
+    Undo(Key),
+    /// The quantity becomes 0, and the part can be counted again.
+    Release,
 }
 
 /// Everything that can happen.
@@ -114,11 +132,20 @@ impl Model for Design {
             hand: Hand::Empty,
         };
         let client = Client { call: Call::Unsent, answer: None };
+        let earlier = self.work.earlier.map(|_| Update {
+            key: EARLIER,
+            outcome: Outcome::Counted { seq: 1 },
+            before: 0,
+            after: 1,
+            fence: 2,
+            takes_back: None,
+        });
+        let counted = i8::from(earlier.is_some());
         vec![State {
             // A process that has ended long ago has written under the second fence.
-            row: Row { quantity: 0, seq: 0, fence: 2, owner: Some(2), stamp: 0 },
-            log: Vec::new(),
-            claim: None,
+            row: Row { quantity: counted, seq: counted.unsigned_abs(), fence: 2, owner: Some(2), stamp: 0 },
+            log: earlier.into_iter().collect(),
+            claim: (self.work.earlier == Some(Ask::CountPart)).then_some(EARLIER),
             late_writer: false,
             lease: None,
             counter: 2,
@@ -143,6 +170,11 @@ impl Model for Design {
                 match client.call {
                     Call::Unsent => actions.push(Action::Send(key, place)),
                     Call::Waiting => {}
+                    Call::TooEarly => {
+                        let is_known = |target| !state.updates_of(&[target]).is_empty();
+                        let known = matches!(self.ask(key), Ask::Undo(target) if is_known(target));
+                        actions.extend(known.then_some(Action::Send(key, place)));
+                    }
                     Call::Answered => actions.extend(faulty.then_some(Action::Repeat(key, place))),
                 }
             }
@@ -229,10 +261,8 @@ impl Model for Design {
             Property::always(ONCE, |_, state: &State| {
                 (0..state.clients.len()).all(|key| state.log.iter().filter(|update| update.key == key).count() <= 1)
             }),
-            Property::always(PART_ONCE, |design: &Self, state: &State| {
-                let counts = |update: &&Update| design.asks[update.key] == Ask::CountPart && update.seq().is_some();
-                state.log.iter().filter(counts).count() <= 1
-            }),
+            Property::always(PART_ONCE, |design: &Self, state: &State| design.counts_parts_once(&state.log)),
+            Property::always(BACK_ONCE, |design: &Self, state: &State| design.takes_back_once(&state.log)),
             Property::always(EXPLAINED, |_, state: &State| state.is_explained()),
             Property::always(KEPT, |_, state: &State| {
                 let mut answers = state.clients.iter().filter_map(|client| client.answer.as_ref());
@@ -249,7 +279,7 @@ impl Model for Design {
                 state.writes.iter().any(|write| !state.updates_of(&write.unseen).is_empty())
             }),
             Property::sometimes("a part is taken for new that is claimed", |design: &Self, state: &State| {
-                let has_part = design.asks.contains(&Ask::CountPart);
+                let has_part = design.work.asks.contains(&Ask::CountPart);
                 !has_part || state.claim.is_some() && state.writes.iter().any(|write| write.unclaimed)
             }),
             Property::sometimes("two requests are decided in one commit", |_, state: &State| {
@@ -268,6 +298,14 @@ impl Model for Design {
                 let letters = state.workers.iter().flat_map(|worker| &worker.mailbox);
                 letters.into_iter().any(|letter| !state.updates_of(&[letter.key]).is_empty())
             }),
+            Property::sometimes("an undo comes before its scan", |design: &Self, state: &State| {
+                let of_the_other = design.work.asks.contains(&Ask::Undo(0));
+                !of_the_other || state.clients.iter().any(|client| client.call == Call::TooEarly)
+            }),
+            Property::sometimes("a scan is taken back", |design: &Self, state: &State| {
+                let undoes = design.work.asks.iter().any(|ask| matches!(ask, Ask::Undo(_)));
+                !undoes || state.log.iter().any(|update| update.takes_back.is_some())
+            }),
             Property::sometimes("a commit by the row lock outlives its connection", |_, state: &State| {
                 state.writes.iter().any(|write| write.locked && write.by.is_none())
             }),
@@ -276,6 +314,48 @@ impl Model for Design {
 }
 
 impl Design {
+    /// What a request asks.
+    pub fn ask(&self, key: Key) -> Ask {
+        match key {
+            EARLIER => self.work.earlier.unwrap_or(Ask::Count),
+            key => self.work.asks[key],
+        }
+    }
+
+    /// Whether the part never stands counted twice.
+    fn counts_parts_once(&self, log: &[Update]) -> bool {
+        let mut standing: Vec<Key> = Vec::new();
+        for update in log.iter().filter(|update| update.seq().is_some()) {
+            standing.retain(|key| Some(*key) != update.takes_back);
+            match self.ask(update.key) {
+                Ask::CountPart => standing.push(update.key),
+                Ask::Release => standing.clear(),
+                Ask::Count | Ask::TakeBack | Ask::Unbind | Ask::Undo(_) => {}
+            }
+            if standing.len() > 1 {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether what is taken back stood: counted, not taken back and not released before.
+    fn takes_back_once(&self, log: &[Update]) -> bool {
+        let mut standing: Vec<Key> = Vec::new();
+        for update in log.iter().filter(|update| update.seq().is_some()) {
+            if update.takes_back.is_some_and(|scan| !standing.contains(&scan)) {
+                return false;
+            }
+            standing.retain(|key| Some(*key) != update.takes_back);
+            match self.ask(update.key) {
+                Ask::Count | Ask::CountPart => standing.push(update.key),
+                Ask::Release => standing.clear(),
+                Ask::TakeBack | Ask::Unbind | Ask::Undo(_) => {}
+            }
+        }
+        true
+    }
+
     /// What can happen next to one worker.
     fn actions_of(&self, state: &State, place: Place, worker: &Worker, actions: &mut Vec<Action>) {
         let faulty = state.faults > 0;

@@ -5,20 +5,41 @@ use std::path::Path;
 
 use stateright::{Checker, Model as _};
 
-use crate::design::{Action, Ask, Design, EXPLAINED, Guard, KEPT, NO_LATE_WRITER, ONCE, PART_ONCE, State};
+use crate::design::{
+    Action, Ask, BACK_ONCE, Design, EARLIER, EXPLAINED, Guard, KEPT, NO_LATE_WRITER, ONCE, PART_ONCE, State, Work,
+};
 use crate::walk::{Ends, walk};
 
 /// Both are counted, whichever comes first.
-const TWO_SCANS: [Ask; 2] = [Ask::Count, Ask::Count];
+const TWO_SCANS: Work = after(None, [Ask::Count, Ask::Count]);
 /// The first is counted, and the second refused for good.
-const ONE_PART_TWICE: [Ask; 2] = [Ask::CountPart, Ask::CountPart];
+const ONE_PART_TWICE: Work = after(None, [Ask::CountPart, Ask::CountPart]);
 /// The correction is counted or refused for good, depending on the order.
-const SCAN_AND_CORRECTION: [Ask; 2] = [Ask::Count, Ask::TakeBack];
+const SCAN_AND_CORRECTION: Work = after(None, [Ask::Count, Ask::TakeBack]);
+/// One is counted, and the other has nothing to undo.
+const UNDO_TWICE: Work = after(Some(Ask::Count), [Ask::Undo(EARLIER), Ask::Undo(EARLIER)]);
+/// The part counts again only after the undo.
+const UNDO_AND_PART: Work = after(Some(Ask::CountPart), [Ask::CountPart, Ask::Undo(EARLIER)]);
+/// An undo that may come before its scan.
+const UNDO_OF_THE_OTHER: Work = after(None, [Ask::CountPart, Ask::Undo(0)]);
+/// Both take back the same scan.
+const UNBIND_AND_UNDO: Work = after(Some(Ask::CountPart), [Ask::Unbind, Ask::Undo(EARLIER)]);
+/// The part counts again only after the release.
+const RELEASE_AND_PART: Work = after(Some(Ask::CountPart), [Ask::CountPart, Ask::Release]);
+/// After the release, there is nothing to undo.
+const RELEASE_AND_UNDO: Work = after(Some(Ask::Count), [Ask::Release, Ask::Undo(EARLIER)]);
+const TAKING_BACK: [Work; 6] =
+    [UNDO_TWICE, UNDO_AND_PART, UNDO_OF_THE_OTHER, UNBIND_AND_UNDO, RELEASE_AND_PART, RELEASE_AND_UNDO];
+
+const fn after(earlier: Option<Ask>, asks: [Ask; 2]) -> Work {
+    Work { earlier, asks }
+}
 
 /// Every promise holds without these guards, even without all of them together.
-const SPARE: [Guard; 9] = [
+const SPARE: [Guard; 11] = [
     Guard::IdLookUp,
     Guard::PartLookUp,
+    Guard::TakenBackKey,
     Guard::Floor,
     Guard::LockFirst,
     Guard::SeqKey,
@@ -26,6 +47,7 @@ const SPARE: [Guard; 9] = [
     Guard::ReleaseWhole,
     Guard::KeptUnderFence,
     Guard::Forget,
+    Guard::ReleaseByRowLock,
 ];
 
 /// The cores of a small machine.
@@ -47,27 +69,41 @@ impl Ends for Design {
 
 #[test]
 fn every_promise_is_kept_whatever_three_faults_happen_when() {
-    for (asks, faults) in [(TWO_SCANS, 2), (ONE_PART_TWICE, 3), (SCAN_AND_CORRECTION, 3)] {
-        let checked = explore(Design::whole(asks, faults));
-        println!("{asks:?}, {faults} faults: {} states", checked.unique_state_count());
+    for (work, faults) in [(TWO_SCANS, 2), (ONE_PART_TWICE, 3), (SCAN_AND_CORRECTION, 3)] {
+        let checked = explore(Design::whole(work, faults));
+        println!("{work:?}, {faults} faults: {} states", checked.unique_state_count());
         checked.assert_properties();
     }
 }
 
 #[test]
 fn every_run_ends_with_everybody_answered() {
-    for asks in [TWO_SCANS, ONE_PART_TWICE, SCAN_AND_CORRECTION] {
-        let walked = walk(&Design::whole(asks, 2));
-        println!("{asks:?}, 2 faults: {} states, and every run from each of them ends well", walked.states);
+    for work in [TWO_SCANS, ONE_PART_TWICE, SCAN_AND_CORRECTION] {
+        let walked = walk(&Design::whole(work, 2));
+        println!("{work:?}, 2 faults: {} states, and every run from each of them ends well", walked.states);
         assert!(walked.broken.is_empty(), "{walked:#?}");
     }
 }
 
 #[test]
+fn what_takes_back_keeps_every_promise_and_ends() {
+    for work in TAKING_BACK {
+        let walked = walk(&Design::whole(work, 2));
+        println!("{work:?}, 2 faults: {} states, and every run from each of them ends well", walked.states);
+        assert!(walked.broken.is_empty(), "{walked:#?}");
+    }
+    let checked = explore(Design::whole(UNDO_OF_THE_OTHER, 1));
+    for happens in ["an undo comes before its scan", "a scan is taken back"] {
+        checked.assert_any_discovery(happens);
+    }
+}
+
+#[test]
 fn no_promise_leans_on_the_spare_guards() {
-    for asks in [ONE_PART_TWICE, SCAN_AND_CORRECTION] {
-        let walked = walk(&Design { asks, faults: 2, without: SPARE.into() });
-        println!("{asks:?} without {SPARE:?}, 2 faults: {} states", walked.states);
+    let all = [ONE_PART_TWICE, SCAN_AND_CORRECTION].into_iter().chain(TAKING_BACK);
+    for (work, faults) in all.zip([2, 2].into_iter().chain([1; 6])) {
+        let walked = walk(&Design { work, faults, without: SPARE.into() });
+        println!("{work:?} without {SPARE:?}, {faults} faults: {} states", walked.states);
         assert!(walked.broken.is_empty(), "{walked:#?}");
     }
 }
@@ -77,8 +113,8 @@ fn no_promise_leans_on_the_spare_guards() {
 fn the_count_is_right_without_leases_and_fences() {
     let mut without = Vec::from(SPARE);
     without.extend([Guard::AskAnew, Guard::Fence, Guard::FenceOwner]);
-    let checked = explore(Design { asks: ONE_PART_TWICE, faults: 2, without });
-    for promise in [ONCE, PART_ONCE, EXPLAINED, KEPT] {
+    let checked = explore(Design { work: ONE_PART_TWICE, faults: 2, without });
+    for promise in [ONCE, PART_ONCE, BACK_ONCE, EXPLAINED, KEPT] {
         checked.assert_no_discovery(promise);
     }
     checked.assert_any_discovery(NO_LATE_WRITER);
@@ -117,6 +153,6 @@ fn explore(design: Design) -> impl Checker<Design> {
 
 /// What is broken without these guards.
 fn broken(without: &[Guard]) -> BTreeSet<&'static str> {
-    let workloads = [ONE_PART_TWICE, SCAN_AND_CORRECTION];
-    workloads.into_iter().flat_map(|asks| walk(&Design { asks, faults: 1, without: without.to_vec() }).broken).collect()
+    let all = [ONE_PART_TWICE, SCAN_AND_CORRECTION].into_iter().chain(TAKING_BACK);
+    all.flat_map(|work| walk(&Design { work, faults: 1, without: without.to_vec() }).broken).collect()
 }

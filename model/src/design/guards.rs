@@ -11,6 +11,12 @@ pub enum Guard {
     PartKey,
     /// The write looks up the part that no load has looked up, likewise.
     PartLookUp,
+    /// The log has a scan taken back once (unique key, `update_log_takes_back`).
+    TakenBackKey,
+    /// What an undo names is loaded with the row, never taken from memory.
+    UndoLoaded,
+    /// A release goes by the row lock.
+    ReleaseByRowLock,
     /// The same request id twice in a batch is decided once.
     OnceInBatch,
     /// The log has a `seq` of a work order once (unique key).
@@ -19,7 +25,7 @@ pub enum Guard {
     Stamp,
     /// A write of refusals alone also passes only at the stamp, and gives a new one.
     StampForRefusals,
-    /// Row, request ids and claims are loaded in one snapshot.
+    /// Row, request ids, claims and what undos name are loaded in one snapshot.
     OneSnapshot,
     /// A write under an older fence than the row's does not pass.
     Fence,
@@ -47,7 +53,7 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::AnswerLast,
         Self::Stamp,
         Self::StampForRefusals,
@@ -56,6 +62,7 @@ impl Guard {
         Self::IdLookUp,
         Self::PartKey,
         Self::PartLookUp,
+        Self::TakenBackKey,
         Self::OneSnapshot,
         Self::AskAnew,
         Self::Fence,
@@ -68,6 +75,8 @@ impl Guard {
         Self::ReleaseWhole,
         Self::KeptUnderFence,
         Self::Forget,
+        Self::UndoLoaded,
+        Self::ReleaseByRowLock,
     ];
 
     /// The guard, as a rule.
@@ -81,7 +90,10 @@ impl Guard {
             Self::IdLookUp => "the write looks up the ids that no load has",
             Self::PartKey => "the claims have a barcode once",
             Self::PartLookUp => "the write looks up the barcodes that no load has",
-            Self::OneSnapshot => "row, ids and claims are loaded in one snapshot",
+            Self::TakenBackKey => "the log has a scan taken back once",
+            Self::UndoLoaded => "what an undo names is loaded, not remembered",
+            Self::ReleaseByRowLock => "a release goes by the row lock",
+            Self::OneSnapshot => "row, ids, claims and what undos name are loaded in one snapshot",
             Self::AskAnew => "a lease that the row has overtaken is asked for anew",
             Self::Fence => "no write passes under an older fence",
             Self::FenceOwner => "no write passes under an equal fence of another owner",

@@ -1,8 +1,10 @@
 //! The state of the whole system: the row and its log, the lease in Redis, the workers, the writes on
 //! their way, and the clients.
 
-/// One of the two requests.
+/// One of the two requests, or [`EARLIER`].
 pub type Key = usize;
+/// A scan that was counted before the run begins.
+pub const EARLIER: Key = 2;
 /// One of the two workers.
 pub type Place = usize;
 pub type Fence = u8;
@@ -51,6 +53,8 @@ pub struct Update {
     pub before: i8,
     pub after: i8,
     pub fence: Fence,
+    /// The scan that it took back.
+    pub takes_back: Option<Key>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,7 +103,7 @@ pub enum Hand {
         letters: Vec<Letter>,
         fence: Fence,
         /// What was looked up before the row; only without [`Guard::OneSnapshot`].
-        seen: Option<(Vec<Update>, Option<Key>)>,
+        seen: Option<Found>,
     },
     /// The row that it loaded has a fence above its lease's; it is about to ask anew.
     Overtaken {
@@ -121,14 +125,26 @@ pub enum Hand {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Facts {
     pub row: Row,
-    /// The requests that are decided already.
-    pub known: Vec<Update>,
+    pub found: Found,
     /// The request ids that nobody has looked up.
     pub unseen: Vec<Key>,
+    /// Nobody has looked for a claim.
+    pub unclaimed: bool,
+}
+
+/// What is found beside the row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Found {
+    /// The requests that are decided already.
+    pub known: Vec<Update>,
     /// The claim of the part.
     pub claim: Option<Key>,
-    /// Nobody has looked for one.
-    pub unclaimed: bool,
+    /// The updates that undos name.
+    pub named: Vec<Update>,
+    /// Those of them that are taken back.
+    pub taken_back: Vec<Key>,
+    /// The `seq` of the latest release.
+    pub released_at: Option<u8>,
 }
 
 /// A write on its way: one transaction.
@@ -145,8 +161,11 @@ pub struct Write {
     /// The row after; `None` leaves it alone; only without [`Guard::StampForRefusals`].
     pub row: Option<Row>,
     pub updates: Vec<Update>,
-    /// The new claim of the part.
-    pub claim: Option<Key>,
+    /// The claim of the part, as it was loaded and as it is left; what a release frees does not count as
+    /// loaded.
+    pub claim: (Option<Key>, Option<Key>),
+    /// Whether it frees the part first, whoever has counted it.
+    pub releases: bool,
     pub unseen: Vec<Key>,
     pub unclaimed: bool,
 }
@@ -164,6 +183,8 @@ pub enum Call {
     /// To be sent, for the first time or again.
     Unsent,
     Waiting,
+    /// Told that what it names is not known. It sends again once that is decided.
+    TooEarly,
     Answered,
 }
 
@@ -202,12 +223,6 @@ impl State {
         (self.row.quantity, self.row.seq) == (quantity, last)
     }
 
-    /// What a load tells.
-    pub fn facts(&self, letters: &[Letter]) -> Facts {
-        let known = self.updates_of(&keys(letters));
-        Facts { row: self.row.clone(), known, unseen: Vec::new(), claim: self.claim, unclaimed: false }
-    }
-
     pub fn updates_of(&self, keys: &[Key]) -> Vec<Update> {
         self.log.iter().filter(|update| keys.contains(&update.key)).cloned().collect()
     }
@@ -232,6 +247,13 @@ impl State {
             }
         }
         left
+    }
+
+    /// Tells the clients of these letters that what they name is not known.
+    pub fn tell_too_early(&mut self, letters: &[Letter]) {
+        for letter in letters.iter().filter(|letter| letter.awaited) {
+            self.clients[letter.key].call = Call::TooEarly;
+        }
     }
 
     pub fn crash(&mut self, place: Place) {
@@ -342,6 +364,12 @@ impl Update {
             Outcome::Refused { .. } => None,
         }
     }
+}
+
+/// Those of `targets` that a counted update takes back.
+pub fn taken_back(log: &[Update], targets: &[Key]) -> Vec<Key> {
+    let is_taken_back = |key: &Key| log.iter().any(|update| update.takes_back == Some(*key));
+    targets.iter().copied().filter(is_taken_back).collect()
 }
 
 pub fn keys(letters: &[Letter]) -> Vec<Key> {

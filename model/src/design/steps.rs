@@ -1,7 +1,9 @@
 //! The steps of the database, of Redis and of a worker.
 
-use super::state::{Facts, Fence, Hand, Kept, Key, Letter, Outcome, Owner, Place, State, Update, Write, keys};
-use super::{Ask, Design, Guard};
+use super::state::{
+    Facts, Fence, Found, Hand, Kept, Key, Letter, Outcome, Owner, Place, State, Update, Write, keys, taken_back,
+};
+use super::{Ask, Design, Guard, Work};
 
 /// The answer of the database to a write.
 pub enum Verdict {
@@ -16,8 +18,8 @@ pub enum Verdict {
 
 impl Design {
     /// All guards in place.
-    pub fn whole(asks: [Ask; 2], faults: u8) -> Self {
-        Self { asks, faults, without: Vec::new() }
+    pub fn whole(work: Work, faults: u8) -> Self {
+        Self { work, faults, without: Vec::new() }
     }
 
     pub fn has(&self, guard: Guard) -> bool {
@@ -48,12 +50,21 @@ impl Design {
             let taken = earlier.any(|other| {
                 self.has(Guard::IdKey) && other.key == update.key
                     || self.has(Guard::SeqKey) && other.seq().is_some() && other.seq() == update.seq()
+                    || self.has(Guard::TakenBackKey)
+                        && other.takes_back.is_some()
+                        && other.takes_back == update.takes_back
             });
             if taken {
                 return Verdict::KeyTaken;
             }
         }
-        if self.has(Guard::PartKey) && write.claim.is_some() && state.claim.is_some() {
+        let standing = if write.releases { None } else { state.claim };
+        let refused = match write.claim {
+            (None, Some(_)) => self.has(Guard::PartKey) && standing.is_some(),
+            // A claim goes, or changes hands, only as it was loaded.
+            (loaded, after) => loaded != after && standing != loaded,
+        };
+        if refused {
             return Verdict::KeyTaken;
         }
         if let Some(row) = &write.row {
@@ -61,7 +72,7 @@ impl Design {
             state.row = row.clone();
         }
         state.log.extend(write.updates.iter().cloned());
-        state.claim = write.claim.or(state.claim);
+        state.claim = if write.claim.0 == write.claim.1 { standing } else { write.claim.1 };
         Verdict::Passed
     }
 
@@ -98,17 +109,28 @@ impl Design {
     /// Takes all requests that wait, and the facts from memory if they are enough.
     pub fn take(&self, state: &mut State, place: Place) {
         let worker = &mut state.workers[place];
+        let releases = worker.mailbox.iter().any(|letter| self.ask(letter.key) == Ask::Release);
+        if releases && self.has(Guard::ReleaseByRowLock) {
+            let letters = worker.take_letters();
+            return self.go_by_row_lock(state, place, letters);
+        }
         let (me, held) = (worker.owner, worker.held);
         let Some(fence) = held.or_else(|| self.grant(state, me, 0)) else { return };
         let worker = &mut state.workers[place];
         worker.held = Some(fence);
         let letters = std::mem::take(&mut worker.mailbox);
-        match worker.kept.clone().filter(|kept| kept.fence == fence || !self.has(Guard::KeptUnderFence)) {
+        let targets = self.targets(&letters);
+        let kept = worker.kept.clone().filter(|kept| kept.fence == fence || !self.has(Guard::KeptUnderFence));
+        match kept.filter(|_| targets.is_empty() || !self.has(Guard::UndoLoaded)) {
             Some(Kept { row, fence: _, claim }) => {
                 let known = worker.remembered.clone();
+                let named = known.iter().filter(|update| targets.contains(&update.key)).cloned().collect();
+                let taken_back = taken_back(&known, &targets);
                 let mut unseen = keys(&letters);
                 unseen.retain(|key| known.iter().all(|update| update.key != *key));
-                let facts = Facts { row, known, unseen, claim, unclaimed: claim.is_none() };
+                let released_at = self.released_at(&known);
+                let found = Found { known, claim, named, taken_back, released_at };
+                let facts = Facts { row, found, unseen, unclaimed: claim.is_none() };
                 self.go_by_lease(state, place, letters, fence, facts);
             }
             None => worker.hand = Hand::Leased { letters, fence, seen: None },
@@ -118,15 +140,15 @@ impl Design {
     /// Loads the row, and looks up the request ids and the part.
     pub fn load(&self, state: &mut State, place: Place) {
         let Hand::Leased { letters, fence, seen } = state.workers[place].put_down() else { return };
-        let mut facts = state.facts(&letters);
+        let mut facts = self.look(state, &letters);
         match seen {
             None if !self.has(Guard::OneSnapshot) => {
-                let seen = Some((facts.known, facts.claim));
+                let seen = Some(facts.found);
                 state.workers[place].hand = Hand::Leased { letters, fence, seen };
             }
             None => self.go_by_lease(state, place, letters, fence, facts),
             Some(seen) => {
-                (facts.known, facts.claim) = seen;
+                facts.found = seen;
                 self.go_by_lease(state, place, letters, fence, facts);
             }
         }
@@ -160,8 +182,31 @@ impl Design {
         if worker.held.is_some_and(|held| state.row.has_overtaken(worker.owner, held)) {
             self.release(state, place);
         }
-        let facts = state.facts(&letters);
+        let facts = self.look(state, &letters);
         self.decide(state, place, letters, None, facts, self.has(Guard::LockFirst));
+    }
+
+    /// What a load finds.
+    fn look(&self, state: &State, letters: &[Letter]) -> Facts {
+        let targets = self.targets(letters);
+        let found = Found {
+            known: state.updates_of(&keys(letters)),
+            claim: state.claim,
+            named: state.updates_of(&targets),
+            taken_back: taken_back(&state.log, &targets),
+            released_at: self.released_at(&state.log).filter(|_| !targets.is_empty()),
+        };
+        Facts { row: state.row.clone(), found, unseen: Vec::new(), unclaimed: false }
+    }
+
+    fn released_at(&self, log: &[Update]) -> Option<u8> {
+        log.iter().filter(|update| self.ask(update.key) == Ask::Release).filter_map(Update::seq).max()
+    }
+
+    /// What the undos among these requests name.
+    fn targets(&self, letters: &[Letter]) -> Vec<Key> {
+        let target = |key| if let Ask::Undo(target) = self.ask(key) { Some(target) } else { None };
+        keys(letters).into_iter().filter_map(target).collect()
     }
 
     /// Applies the rules (`decide.rs`). The write is on its way at once; a pause before it would be the same
@@ -175,23 +220,43 @@ impl Design {
         facts: Facts,
         locked: bool,
     ) {
-        let Facts { mut row, known, unseen, claim: claimed, unclaimed } = facts;
+        let Facts { mut row, found, unseen, unclaimed } = facts;
+        let Found { known, claim: claimed, named, mut taken_back, mut released_at } = found;
         let loaded = row.stamp;
         let authority = fence.map(|fence| (state.workers[place].owner, fence));
         if let Some((owner, fence)) = authority {
             (row.owner, row.fence) = (Some(owner), fence);
         }
-        let (mut updates, mut claim): (Vec<Update>, _) = (Vec::new(), None);
+        let (mut updates, mut claim, mut releases): (Vec<Update>, _, _) = (Vec::new(), claimed, false);
+        let mut too_early = Vec::new();
         for key in keys(&letters) {
             let twice = self.has(Guard::OnceInBatch) && updates.iter().any(|update| update.key == key);
             if twice || known.iter().any(|update| update.key == key) {
                 continue;
             }
             let before = row.quantity;
-            let change = match self.asks[key] {
+            let mut takes_back = None;
+            let change = match self.ask(key) {
                 Ask::Count => Some(1),
-                Ask::CountPart => claimed.or(claim).is_none().then_some(1),
+                Ask::CountPart => claim.is_none().then_some(1),
                 Ask::TakeBack => (before > 0).then_some(-1),
+                Ask::Unbind => {
+                    takes_back = claim;
+                    takes_back.map(|_| -1)
+                }
+                Ask::Undo(target) => {
+                    let Some(scan) = named.iter().chain(&updates).find(|update| update.key == target) else {
+                        too_early.push(key);
+                        continue;
+                    };
+                    // Without a look, memory takes the claim of a counted part to stand.
+                    let has_claim = self.ask(target) != Ask::CountPart || claim == Some(target) || unclaimed;
+                    let counted = scan.seq().is_some() && scan.seq() > released_at;
+                    let stands = counted && !taken_back.contains(&target) && has_claim;
+                    takes_back = Some(target).filter(|_| stands);
+                    takes_back.map(|_| -1)
+                }
+                Ask::Release => Some(-before),
             };
             let outcome = match change {
                 Some(change) => {
@@ -200,11 +265,18 @@ impl Design {
                 }
                 None => Outcome::Refused { at_seq: row.seq },
             };
-            if self.asks[key] == Ask::CountPart && change.is_some() {
-                claim = Some(key);
+            match self.ask(key) {
+                Ask::CountPart if change.is_some() => claim = Some(key),
+                Ask::Release => (claim, releases, released_at) = (None, true, Some(row.seq)),
+                _ if takes_back.is_some() && claim == takes_back => claim = None,
+                _ => {}
             }
-            updates.push(Update { key, outcome, before, after: row.quantity, fence: row.fence });
+            taken_back.extend(takes_back);
+            updates.push(Update { key, outcome, before, after: row.quantity, fence: row.fence, takes_back });
         }
+        let (early, letters): (Vec<_>, Vec<_>) =
+            letters.into_iter().partition(|letter| too_early.contains(&letter.key));
+        state.tell_too_early(&early);
         if updates.is_empty() {
             state.answer(letters, &known);
             return;
@@ -217,7 +289,9 @@ impl Design {
         let row = (self.has(Guard::StampForRefusals) || !only_refusals).then_some(row);
         let unseen = unseen.into_iter().filter(|key| updates.iter().any(|update| update.key == *key)).collect();
         let unclaimed = unclaimed && claim.is_some();
-        state.writes.push(Write { by: Some(place), locked, loaded, authority, row, updates, claim, unseen, unclaimed });
+        let claim = (claimed.filter(|_| !releases), claim);
+        let by = Some(place);
+        state.writes.push(Write { by, locked, loaded, authority, row, updates, claim, releases, unseen, unclaimed });
         state.workers[place].hand = Hand::Writing { letters, known };
     }
 
