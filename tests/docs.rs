@@ -54,6 +54,7 @@ pages! {
     the_commands_of_operate_do_as_it_says: "operate"
     the_commands_of_terminals_do_as_it_says: "terminals"
     the_commands_of_integrate_do_as_it_says: "integrate"
+    the_commands_of_supervise_do_as_it_says: "supervise"
     the_commands_of_several_replicas_do_as_it_says: "several-replicas"
     the_commands_of_settings_do_as_it_says: "settings"
     the_commands_of_alarms_do_as_it_says: "alarms"
