@@ -15,6 +15,7 @@
 //! A database that loses commits is left out too, though it could make a difference.
 
 mod guards;
+mod rules;
 mod state;
 mod steps;
 

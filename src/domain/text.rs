@@ -128,12 +128,18 @@ fn is_invisible(c: char) -> bool {
 }
 
 fn check_assigned(text: &str) -> Result<(), BadText> {
+    if text.is_ascii() {
+        return Ok(());
+    }
     let categories = CodePointMapData::<GeneralCategory>::new();
-    let is_unassigned = |c: char| !c.is_ascii() && categories.get(c) == GeneralCategory::Unassigned;
+    let is_unassigned = |c: char| categories.get(c) == GeneralCategory::Unassigned;
     if text.chars().any(is_unassigned) { Err(BadText::Unassigned) } else { Ok(()) }
 }
 
 fn check_controls(text: &str, inside: Inside) -> Result<(), BadText> {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Ok(());
+    }
     let is_allowed = |c: char| inside == Inside::Separators && SEPARATORS.contains(&c);
     match text.chars().any(|c| c.is_control() && !is_allowed(c)) {
         true => Err(BadText::Control),

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Instant;
 
+use scanfence::domain::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::history::{Attempt, Read, Request, Told};
+use super::parts::Parts;
 use super::snapshot::{Claim, Row, Snapshot, WorkOrder};
 
 /// What is promised.
@@ -80,8 +82,7 @@ struct Order {
     fence: i64,
     /// Input, output and scrap after each `seq`; before the first, nothing.
     states: Vec<[i64; 3]>,
-    /// Parts by counter, step and barcode: who counted them, and how many pieces.
-    standing: BTreeMap<(String, String, String), (String, i64)>,
+    parts: Parts,
 }
 
 impl Order {
@@ -121,6 +122,11 @@ impl Ledger {
         self.rows.get(id)
     }
 
+    /// All rows.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -152,6 +158,7 @@ impl Ledger {
             if row.outcome != "refused" || row.delta != 0 || row.before != row.after {
                 say(Promise::Chain, format!("{name} was refused and changed something: {row:?}"));
             }
+            order.parts.take(row).into_iter().for_each(|how| say(Promise::Barcodes, format!("{name} {how}")));
             return;
         };
         if seq != order.seq + 1 {
@@ -169,7 +176,8 @@ impl Ledger {
         }
         let asked = match row.action.as_str() {
             "scan" => row.quantity,
-            "correction" => row.asked_delta,
+            "correction" => row.asked_delta.or(row.set_to.map(|set_to| set_to - row.before)),
+            // What it takes back says how many.
             _ => None,
         };
         if asked.is_some_and(|asked| asked != row.delta) {
@@ -182,21 +190,7 @@ impl Ledger {
         order.seq = seq;
         order.fence = order.fence.max(row.fence);
         order.states.push(quantities);
-        let Some(barcode) = &row.barcode else { return };
-        let part = (row.counter.clone(), row.step.clone(), barcode.clone());
-        match row.action.as_str() {
-            "scan" => {
-                if let Some((other, _)) = order.standing.insert(part, (row.request_id.clone(), row.delta)) {
-                    say(Promise::Barcodes, format!("{name} counts {barcode}, which {other} has counted"));
-                }
-            }
-            _ => match order.standing.remove(&part) {
-                Some((_, pieces)) if pieces == -row.delta => {}
-                stood => {
-                    say(Promise::Barcodes, format!("{name} takes back {barcode} by {}: {stood:?} stood", row.delta))
-                }
-            },
-        }
+        order.parts.take(row).into_iter().for_each(|how| say(Promise::Barcodes, format!("{name} {how}")));
     }
 
     fn see_work_order(&mut self, row: &WorkOrder, snapshot: &Snapshot, wrong: &mut Vec<Violation>) {
@@ -228,8 +222,9 @@ impl Ledger {
         };
         let claims: Vec<_> = claims.map(claim).collect();
         let parts: BTreeMap<_, _> = claims.iter().cloned().collect();
-        if parts.len() != claims.len() || parts != order.standing {
-            let how = format!("{name}: claims and log differ:\n  {claims:?}\n  {:?}", order.standing);
+        let standing = order.parts.claims();
+        if parts.len() != claims.len() || parts != standing {
+            let how = format!("{name}: claims and log differ:\n  {claims:?}\n  {standing:?}");
             wrong.push(Violation::of(Promise::Barcodes, how));
         }
     }
@@ -318,13 +313,25 @@ fn difference(request: &Request, row: &Row) -> Vec<String> {
         "work_order": row.work_order, "counter": row.counter, "quantity": row.quantity, "delta": row.asked_delta,
         "action": row.action, "barcode": row.barcode, "step": row.step, "station": row.station,
         "terminal": row.terminal, "operator": row.operator, "reason": row.reason, "note": row.note,
+        "set_to": row.set_to, "barcodes": row.barcodes, "undoes": row.undoes, "override": row.r#override,
+        "settles": row.settles, "scanned_at": row.scanned_at.as_deref().map(in_utc),
     });
     let mut sent = request.item();
+    if row.action == "undo" {
+        // Those of the scan that it names.
+        ["barcode", "step"]
+            .into_iter()
+            .for_each(|part| drop(sent.as_object_mut().map(|sent| sent.insert(part.into(), logged[part].clone()))));
+    }
     if request.route == "corrections" {
         sent["action"] = json!("correction");
     }
     let fields = logged.as_object().expect("it is made as one");
-    let blank = |field: &str| if field == "step" { json!("") } else { Value::Null };
+    let blank = |field: &str| match field {
+        "step" => json!(""),
+        "override" => json!(false),
+        _ => Value::Null,
+    };
     let differs = |field: &&String| {
         let asked = sent.get(field.as_str()).cloned().unwrap_or_else(|| blank(field));
         asked != logged[field.as_str()]
@@ -332,6 +339,11 @@ fn difference(request: &Request, row: &Row) -> Vec<String> {
     let mut differing: Vec<String> = fields.keys().filter(differs).cloned().collect();
     differing.sort();
     differing
+}
+
+/// PostgreSQL writes a time of its JSON with another offset.
+fn in_utc(time: &str) -> String {
+    Timestamp::parse(time).map_or_else(|_| time.to_owned(), |time| time.to_string())
 }
 
 /// Where an answer says that an id changed nothing, it did not, unless it was tried once more.

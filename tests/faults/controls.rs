@@ -24,8 +24,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::checker::{Promise, Violation};
+use super::floor::Floor;
 use super::run::{books_of, work_orders};
-use super::shop::{Floor, Shift, Terminals};
+use super::shop::{Shift, Terminals};
 use super::snapshot::Books;
 use super::watch::Watcher;
 use super::{STAGE, say};

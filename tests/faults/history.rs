@@ -97,6 +97,7 @@ impl Told {
     pub fn settles(&self) -> bool {
         match self {
             Self::Counted { .. } | Self::Refused { .. } | Self::Reused { .. } | Self::Odd(_) => true,
+            // A scan that an undo names may be under way: the undo is sent again.
             Self::Undecided { code, .. } => code == "work-order-unknown",
             Self::Nothing => false,
         }

@@ -4,10 +4,10 @@
 //! In reading order:
 //!
 //! - [`plant`]: the [`replica`]s and the servers below them;
-//! - [`shop`]: the terminals, and the [`history`] of their requests;
+//! - [`shop`]: the terminals, the [`floor`] that they share, what [`replies`] say to them, and the [`history`] of their requests;
 //! - [`nemesis`]: chooses the faults, causes them and ends them;
 //! - [`snapshot`]: what the database has, and [`watch`], which takes snapshots during the run;
-//! - [`checker`]: finds violations;
+//! - [`checker`]: finds violations, [`parts`]: those of what is taken back;
 //! - [`run`]: a whole run, and what must happen in it [`sometimes`];
 //! - [`red`] and [`controls`]: show that the checker goes red;
 //! - [`naive`]: what happens to an endpoint without protection.
@@ -20,12 +20,15 @@ mod stage;
 
 mod checker;
 mod controls;
+mod floor;
 mod history;
 mod naive;
 mod nemesis;
+mod parts;
 mod plant;
 mod red;
 mod replica;
+mod replies;
 mod run;
 mod shop;
 mod snapshot;
@@ -61,6 +64,7 @@ async fn no_fault_loses_doubles_or_blocks_a_scan() {
         all.add(&both_deployments(seed, minutes.unwrap_or(0)).await);
     }
     say(format_args!("in all: {all}0 violations, in {} s", begun.elapsed().as_secs()));
+    assert_eq!(all.undone_deeds(), [], "what nobody has done, the runs do not show");
     if seed.is_none() && minutes.is_none() {
         assert!(all.requests >= REQUESTS, "only {} requests", all.requests);
         assert!(all.all_faults() >= FAULTS, "only {} faults", all.all_faults());

@@ -6,8 +6,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::floor::{Floor, Patience};
 use super::plant::{Ground, LEASE_TTL, Plant};
-use super::shop::{Floor, Patience};
 use crate::stage::proxy::Link;
 
 /// How often Redis is flushed in one strike, and in between.

@@ -93,6 +93,42 @@ fn every_breach_of_a_promise_is_red() {
             Row { request_id: "x".into(), seq: Some(4), delta: 1, before: 1, after: 2, ..e.snapshot.rows[1].clone() };
         e.snapshot.rows.insert(2, Row { seq: Some(3), before: 2, after: 3, ..again });
     });
+    check("a scan taken back twice", Promise::Barcodes, |e| {
+        let again = Row { request_id: "x".into(), seq: Some(4), before: 1, after: 0, ..e.snapshot.rows[2].clone() };
+        e.snapshot.rows.push(again);
+        e.snapshot.work_orders[0].seq = 4;
+        e.snapshot.work_orders[0].input_quantity = 0;
+    });
+    check("an undo of another scan", Promise::Barcodes, |e| {
+        e.snapshot.rows[2].action = "undo".into();
+        e.snapshot.rows[2].undoes = Some("a".into());
+    });
+    check("an undo of more than was counted", Promise::Barcodes, |e| {
+        e.snapshot.rows[2].delta = -2;
+        e.snapshot.rows[2].after = 0;
+        e.snapshot.work_orders[0].input_quantity = 0;
+    });
+    check("an unbind of nothing", Promise::Barcodes, |e| e.snapshot.rows[2].takes_back = None);
+    check("a scan that takes something back", Promise::Barcodes, |e| {
+        e.snapshot.rows[1].takes_back = Some("a".into());
+    });
+    check("a claim that stands though its scan was released", Promise::Barcodes, |e| {
+        let rows = &mut e.snapshot.rows;
+        (rows[2].action, rows[2].takes_back, rows[2].barcode) = ("correction".into(), None, None);
+        (rows[2].set_to, rows[2].barcodes) = (Some(1), Some("release".into()));
+        e.snapshot.claims.push(claim("b"));
+    });
+    check("late without a hold", Promise::Barcodes, |e| e.snapshot.rows[0].late = true);
+    check("counted in spite of a hold", Promise::Barcodes, |e| {
+        e.snapshot.rows[0].work_order_status = "paused".into();
+    });
+    check("settled twice", Promise::Barcodes, |e| {
+        let refused = Row { request_id: "r".into(), ..e.snapshot.rows[3].clone() };
+        e.snapshot.rows.insert(0, refused);
+        e.snapshot.rows[1].settles = Some("r".into());
+        e.snapshot.rows[2].settles = Some("r".into());
+    });
+    check("settles what was not refused", Promise::Barcodes, |e| e.snapshot.rows[1].settles = Some("a".into()));
     check("a claim of nobody", Promise::Barcodes, |e| e.snapshot.claims.push(claim("z")));
     check("a claim missing", Promise::Barcodes, |e| {
         e.snapshot.rows.remove(2);
@@ -132,34 +168,11 @@ impl Evidence {
     /// Input goes to 1 by `a`, to 2 by the part of `b`, to 1 by its unbind `c`; `d` is refused.
     fn good() -> Self {
         let begun = Instant::now();
-        let row = |id: &str, seq: Option<i64>, action: &str, quantity: Option<i64>, delta, before| Row {
-            request_id: id.into(),
-            work_order: "W".into(),
-            seq,
-            at_seq: seq.is_none().then_some(3),
-            counter: "input".into(),
-            action: action.into(),
-            quantity,
-            asked_delta: None,
-            delta,
-            before,
-            after: before + delta,
-            barcode: None,
-            step: String::new(),
-            station: None,
-            terminal: None,
-            operator: None,
-            reason: None,
-            note: None,
-            fence: 2,
-            outcome: if seq.is_some() { "counted" } else { "refused" }.into(),
-            code: seq.is_none().then(|| "over-plan".into()),
-        };
         let rows = vec![
-            row("a", Some(1), "scan", Some(1), 1, 0),
-            Row { barcode: Some("B".into()), ..row("b", Some(2), "scan", Some(1), 1, 1) },
-            Row { barcode: Some("B".into()), ..row("c", Some(3), "unbind", None, -1, 2) },
-            row("d", None, "scan", Some(1), 0, 1),
+            row("a", Some(1), "scan", 1, 0),
+            Row { barcode: Some("B".into()), ..row("b", Some(2), "scan", 1, 1) },
+            Row { barcode: Some("B".into()), ..row("c", Some(3), "unbind", -1, 2) },
+            row("d", None, "scan", 0, 1),
         ];
         let work_order = WorkOrder {
             work_order: "W".into(),
@@ -194,6 +207,42 @@ impl Evidence {
     fn tell(&mut self, request: Arc<Request>, sent: u64, ended: u64, told: Told) {
         let at = |millis| self.begun + Duration::from_millis(millis);
         self.attempts.push(Attempt { request, replica: 0, sent: at(sent), ended: at(ended), told });
+    }
+}
+
+/// A row of the log, counted if it has a `seq`.
+fn row(id: &str, seq: Option<i64>, action: &str, delta: i64, before: i64) -> Row {
+    Row {
+        request_id: id.into(),
+        work_order: "W".into(),
+        seq,
+        at_seq: seq.is_none().then_some(3),
+        counter: "input".into(),
+        action: action.into(),
+        quantity: (action == "scan").then_some(1),
+        asked_delta: None,
+        set_to: None,
+        barcodes: None,
+        undoes: None,
+        r#override: false,
+        settles: None,
+        delta,
+        before,
+        after: before + delta,
+        takes_back: (action == "unbind").then(|| "b".into()),
+        late: false,
+        barcode: None,
+        step: String::new(),
+        station: None,
+        terminal: None,
+        operator: None,
+        reason: None,
+        note: None,
+        fence: 2,
+        work_order_status: "in_progress".into(),
+        scanned_at: None,
+        outcome: if seq.is_some() { "counted" } else { "refused" }.into(),
+        code: seq.is_none().then(|| "over-plan".into()),
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::checker::{Ledger, Promise, Violation, judge};
+use super::floor::{Floor, Patience};
 use super::history::{History, Told};
 use super::nemesis::{self, Fault, Nemesis};
 use super::plant::{Ground, LEASE_TTL, Plant};
 use super::say;
-use super::shop::{Floor, Patience, Shift, Terminals};
+use super::shop::{Shift, Terminals};
 use super::snapshot::{Books, Reader};
 use super::sometimes::Tally;
 use super::watch::{Scraper, Watcher};
@@ -209,6 +210,7 @@ impl Run {
         for fault in &self.nemesis.struck {
             *tally.faults.entry(*fault).or_default() += 1;
         }
+        tally.note_deeds(ledger, &self.floor.history.attempts());
         for attempt in self.floor.history.attempts().iter() {
             tally.replays += usize::from(attempt.told.is_replay());
             tally.unknown += usize::from(attempt.told.is_unknown());

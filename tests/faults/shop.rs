@@ -1,29 +1,22 @@
 //! The shop floor: terminals that keep each request until it is answered, and retry it on another replica.
 //! There are few busy work orders and many quiet ones.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use scanfence::domain::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::history::{Attempt, History, Read, Request, Told};
-use crate::stage::client::{Client, Reply};
+use super::floor::Floor;
+use super::history::{Attempt, Read, Request, Told};
+use super::replies::{told, told_of_batch};
+use crate::stage::client::Reply;
 
-/// How long a terminal waits for one answer before it sends the request again.
-const USUAL_PATIENCE: Duration = Duration::from_secs(3);
-/// A terminal with this timeout gets no answer over a link that takes 200 ms: the old system's failure.
-const HASTY_PATIENCE: Duration = Duration::from_millis(150);
-/// A terminal that vanishes does so within this time.
-const VANISHING: Duration = Duration::from_millis(30);
-/// Requests that may be repeated.
-const POOL: usize = 1024;
 /// Between two requests of a terminal, at most.
 const THINKING: Duration = Duration::from_millis(120);
 /// Before a request is sent again, at first and at most.
@@ -41,91 +34,6 @@ pub enum Shift {
     Settle,
     /// They end.
     Over,
-}
-
-/// How long terminals wait for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// For longer than a healthy service takes.
-    Usual,
-    /// Less than the link takes.
-    Hasty,
-    /// They may vanish at any moment.
-    Vanishing,
-}
-
-/// What the terminals of a plant share.
-pub struct Floor {
-    /// The doors of the replicas, by URL.
-    doors: Vec<String>,
-    clients: RwLock<Vec<Client>>,
-    patience: Mutex<Patience>,
-    /// Requests that may be repeated, newest last.
-    pool: Mutex<VecDeque<Arc<Request>>>,
-    work_orders: Vec<String>,
-    /// Terminals with a request that is not settled.
-    busy: AtomicUsize,
-    /// What they did.
-    pub history: Arc<History>,
-}
-
-impl Floor {
-    /// Terminals in front of these doors, over these work orders; the first few are busy ones.
-    pub fn new(doors: Vec<String>, work_orders: Vec<String>) -> Arc<Self> {
-        let floor = Self {
-            clients: RwLock::default(),
-            doors,
-            patience: Mutex::new(Patience::Usual),
-            pool: Mutex::default(),
-            work_orders,
-            busy: AtomicUsize::new(0),
-            history: Arc::default(),
-        };
-        floor.hang_up();
-        Arc::new(floor)
-    }
-
-    /// Drops every connection; the next requests make new ones.
-    pub fn hang_up(&self) {
-        let clients = self.doors.iter().map(|url| Client::new(url)).collect();
-        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
-    }
-
-    /// Terminals wait this long from now on.
-    pub fn set_patience(&self, patience: Patience) {
-        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = patience;
-    }
-
-    /// How many terminals have something that is not settled.
-    pub fn busy(&self) -> usize {
-        self.busy.load(Ordering::Relaxed)
-    }
-
-    fn client(&self, door: usize) -> Client {
-        self.clients.read().unwrap_or_else(PoisonError::into_inner)[door].clone()
-    }
-
-    fn patience(&self, chance: &mut StdRng) -> Duration {
-        match *self.patience.lock().unwrap_or_else(PoisonError::into_inner) {
-            Patience::Usual => USUAL_PATIENCE,
-            Patience::Hasty => HASTY_PATIENCE,
-            Patience::Vanishing => VANISHING.mul_f64(chance.random()),
-        }
-    }
-
-    fn keep_for_repeats(&self, request: &Arc<Request>) {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.push_back(Arc::clone(request));
-        if pool.len() > POOL {
-            pool.pop_front();
-        }
-    }
-
-    fn known(&self, chance: &mut StdRng) -> Option<Arc<Request>> {
-        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = chance.random_range(0..pool.len().max(1));
-        pool.get(place).cloned()
-    }
 }
 
 /// The terminals at work.
@@ -177,9 +85,9 @@ impl Terminal {
             let now = *shift.borrow_and_update();
             match now {
                 Shift::Work => {
-                    self.floor.busy.fetch_add(1, Ordering::Relaxed);
+                    self.floor.note(false);
                     self.step(&shift).await;
-                    self.floor.busy.fetch_sub(1, Ordering::Relaxed);
+                    self.floor.note(true);
                     let thinking = THINKING.mul_f64(self.chance.random());
                     sleep(thinking).await;
                 }
@@ -202,7 +110,8 @@ impl Terminal {
             None => match self.chance.random_range(0..100) {
                 0..6 => self.batch(shift).await,
                 6..14 => self.read().await,
-                14..15 => {
+                14..18 => self.hold().await,
+                18..19 => {
                     // This work order does not exist: the answer must be 404, and it must be true.
                     let request = self.request("ghost".to_owned(), "scans", json!({ "counter": "input" }));
                     self.settle(Arc::new(request), shift).await;
@@ -224,14 +133,25 @@ impl Terminal {
         let quantity = self.chance.random_range(1..4);
         let mut body = json!({ "counter": counter, "action": "scan", "quantity": quantity, "terminal": self.name });
         match self.chance.random_range(0..100) {
-            0..50 => {}
-            50..75 => {
+            0..40 => {}
+            40..63 => {
                 body["barcode"] = json!(self.part());
                 body["step"] = json!(self.step_name());
             }
-            75..90 => {
+            63..75 => {
                 body = json!({ "counter": counter, "action": "unbind", "terminal": self.name,
                     "barcode": self.part(), "step": self.step_name() });
+            }
+            75..86 => {
+                if let Some(undo) = self.undo() {
+                    return undo;
+                }
+            }
+            86..90 => return self.override_of_refused(work_order, body),
+            90..92 => {
+                let body = json!({ "counter": counter, "set_to": 0, "barcodes": "release", "reason": "recount",
+                    "operator": self.name });
+                return Arc::new(self.request(work_order, "corrections", body));
             }
             _ => {
                 let delta = if self.chance.random() { 3 } else { -2 };
@@ -239,7 +159,54 @@ impl Terminal {
                 return Arc::new(self.request(work_order, "corrections", body));
             }
         }
+        if self.chance.random_bool(0.6) {
+            body["scanned_at"] = json!(self.scanned_at());
+        }
         Arc::new(self.request(work_order, "scans", body))
+    }
+
+    /// An undo of a scan that any terminal has made, perhaps not yet sent, and perhaps undone before.
+    fn undo(&mut self) -> Option<Arc<Request>> {
+        let known = match self.chance.random() {
+            true => self.floor.newest(&mut self.chance),
+            false => self.floor.known(&mut self.chance),
+        };
+        let scan = known.filter(|known| known.body["action"] == "scan")?;
+        let body = json!({ "counter": scan.body["counter"], "action": "undo", "undoes": scan.id,
+            "terminal": self.name });
+        Some(Arc::new(self.request(scan.work_order.clone(), "scans", body)))
+    }
+
+    /// A scan that hold and plan do not stop; mostly of a scan that they have stopped.
+    fn override_of_refused(&mut self, work_order: String, mut body: Value) -> Arc<Request> {
+        body["override"] = json!(true);
+        body["note"] = json!("the part is good");
+        let Some(refused) = self.floor.refused(&mut self.chance) else {
+            return Arc::new(self.request(work_order, "scans", body));
+        };
+        body["counter"] = refused.body["counter"].clone();
+        body["settles"] = json!(refused.id);
+        Arc::new(self.request(refused.work_order.clone(), "scans", body))
+    }
+
+    /// Some seconds ago.
+    fn scanned_at(&mut self) -> String {
+        let ago = Duration::from_secs_f64(20.0 * self.chance.random::<f64>());
+        let now = Timestamp::cut(std::time::SystemTime::now().into()).expect("it is a time of this century");
+        now.before(ago).to_string()
+    }
+
+    /// Pauses one of the quiet work orders, or lets it go on. What comes of it does not matter here.
+    async fn hold(&mut self) {
+        let orders: Vec<&String> = self.floor.work_orders.iter().skip(7).step_by(10).collect();
+        let work_order = orders[self.chance.random_range(0..orders.len())].clone();
+        let body = match self.chance.random_range(0..10) {
+            0..4 => json!({ "status": "in_progress", "reason": "go on" }),
+            4..8 => json!({ "status": "paused", "reason": "wait" }),
+            _ => json!({ "status": "paused", "reason": "stop", "strict": true }),
+        };
+        let door = self.chance.random_range(0..self.floor.doors.len());
+        drop(self.send(door, "PATCH", &format!("/v1/work-orders/{work_order}"), &[], &body).await);
     }
 
     fn request(&mut self, work_order: String, route: &'static str, body: Value) -> Request {
@@ -258,11 +225,15 @@ impl Terminal {
         Arc::new(Request { work_order: known.work_order.clone(), id: known.id.clone(), route: known.route, body })
     }
 
-    /// Half of the work is at the few first work orders.
+    /// Half of the work is at the few first work orders, and some at those that are paused now and then.
     fn work_order(&mut self) -> String {
         let orders = &self.floor.work_orders;
-        let busy = if self.chance.random() { orders.len().min(3) } else { orders.len() };
-        orders[self.chance.random_range(0..busy)].clone()
+        let place = match self.chance.random_range(0..20) {
+            0..10 => self.chance.random_range(0..orders.len().min(3)),
+            10..12 => 7 + 10 * self.chance.random_range(0..orders.len().div_ceil(10)),
+            _ => self.chance.random_range(0..orders.len()),
+        };
+        orders[place.min(orders.len() - 1)].clone()
     }
 
     fn part(&mut self) -> String {
@@ -284,6 +255,7 @@ impl Terminal {
             let reply = self.send(door, "POST", &path, &key, &request.body).await;
             let told = reply.as_ref().map_or(Told::Nothing, told);
             let settled = told.settles();
+            self.floor.keep_refused(&request, &told);
             let attempt = Attempt { request: Arc::clone(&request), replica: door, sent, ended: Instant::now(), told };
             self.floor.history.tell(attempt);
             if settled {
@@ -317,6 +289,7 @@ impl Terminal {
                 if !told.settles() {
                     left.push(Arc::clone(&request));
                 }
+                self.floor.keep_refused(&request, &told);
                 self.floor.history.tell(Attempt { request, replica: door, sent, ended, told });
             }
             items = left;
@@ -369,56 +342,4 @@ impl Terminal {
         sleep(pause.mul_f64(0.5 + self.chance.random::<f64>())).await;
         *pause = (*pause * 2).min(BACKOFF.1);
     }
-}
-
-/// What a reply says about its request.
-fn told(reply: &Reply) -> Told {
-    let Ok(body) = serde_json::from_slice::<Value>(&reply.body) else { return odd(reply) };
-    match about(reply.status.as_u16(), &body, &body, reply.replayed()) {
-        Some(Told::Counted { replayed, update, .. }) => {
-            Told::Counted { replayed, update, body: Some(reply.body.clone()) }
-        }
-        Some(told) => told,
-        None => odd(reply),
-    }
-}
-
-/// The same for each item of a batch.
-fn told_of_batch(reply: Option<&Reply>, items: usize) -> Vec<Told> {
-    let Some(reply) = reply else { return vec![Told::Nothing; items] };
-    let Ok(body) = serde_json::from_slice::<Value>(&reply.body) else { return vec![odd(reply); items] };
-    if !reply.status.is_success() {
-        let told = about(reply.status.as_u16(), &body, &body, false).unwrap_or_else(|| odd(reply));
-        return vec![told; items];
-    }
-    let results = body["results"].as_array().filter(|results| results.len() == items);
-    let Some(results) = results else { return vec![odd(reply); items] };
-    let item = |result: &Value| {
-        let status = result["status"].as_u64().and_then(|status| u16::try_from(status).ok())?;
-        about(status, &result["update"], &result["problem"], result["replayed"] == true)
-    };
-    results.iter().map(|result| item(result).unwrap_or_else(|| odd(reply))).collect()
-}
-
-/// What a status says, with an update or a problem; nothing if the contract has no such answer.
-fn about(status: u16, update: &Value, problem: &Value, replayed: bool) -> Option<Told> {
-    let code = || problem["code"].as_str().map(ToOwned::to_owned);
-    let applied_no = problem["applied"] == "no";
-    match status {
-        201 => Some(Told::Counted { replayed, update: update.to_string(), body: None }),
-        409 => Some(Told::Refused { replayed, code: code()? }),
-        422 => {
-            let differs = problem["differs"].as_array()?.iter().map(|field| field.as_str().map(ToOwned::to_owned));
-            let mut differs: Vec<String> = differs.collect::<Option<_>>()?;
-            differs.sort();
-            (code()? == "idempotency-key-reused").then_some(Told::Reused { differs, applied_no })
-        }
-        404 => (code()? == "work-order-unknown").then_some(Told::Undecided { code: code()?, applied_no }),
-        408 | 429 | 503 => Some(Told::Undecided { code: code()?, applied_no }),
-        _ => None,
-    }
-}
-
-fn odd(reply: &Reply) -> Told {
-    Told::Odd(format!("{} {}", reply.status, String::from_utf8_lossy(&reply.body)))
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 
@@ -21,9 +22,18 @@ pub struct Row {
     pub action: String,
     pub quantity: Option<i64>,
     pub asked_delta: Option<i64>,
+    pub set_to: Option<i64>,
+    pub barcodes: Option<String>,
+    pub undoes: Option<String>,
+    #[serde(deserialize_with = "truth")]
+    pub r#override: bool,
+    pub settles: Option<String>,
     pub delta: i64,
     pub before: i64,
     pub after: i64,
+    pub takes_back: Option<String>,
+    #[serde(deserialize_with = "truth")]
+    pub late: bool,
     pub barcode: Option<String>,
     pub step: String,
     pub station: Option<String>,
@@ -32,6 +42,8 @@ pub struct Row {
     pub reason: Option<String>,
     pub note: Option<String>,
     pub fence: i64,
+    pub work_order_status: String,
+    pub scanned_at: Option<String>,
     pub outcome: String,
     pub code: Option<String>,
 }
@@ -45,9 +57,16 @@ const ROW: &[&str] = &[
     "action",
     "quantity",
     "asked_delta",
+    "set_to",
+    "barcodes",
+    "undoes",
+    "override",
+    "settles",
     "delta",
     "before",
     "after",
+    "takes_back",
+    "late",
     "barcode",
     "step",
     "station",
@@ -56,9 +75,17 @@ const ROW: &[&str] = &[
     "reason",
     "note",
     "fence",
+    "work_order_status",
+    "scanned_at",
     "outcome",
     "code",
 ];
+
+/// SQLite has no booleans: they are 0 and 1.
+fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value == true || value == 1)
+}
 
 /// The row of a work order, as far as it is judged.
 #[derive(Clone, Debug, Deserialize)]
@@ -174,7 +201,7 @@ impl Reader {
     /// Where the database is not there.
     pub async fn rows_in_all(books: &Books) -> Result<usize, sqlx::Error> {
         let mut connection = Connection::to(books).await?;
-        let ids: Vec<serde_json::Value> = connection.rows(&["request_id"], "update_log r", &[]).await?;
+        let ids: Vec<Value> = connection.rows(&["request_id"], "update_log r", &[]).await?;
         Ok(ids.len())
     }
 }

@@ -1,10 +1,15 @@
 //! What must happen at some time in a run. If it never happens, the run proves nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use strum::VariantArray;
+
+use super::checker::Ledger;
+use super::history::{Attempt, Told};
 use super::nemesis::Fault;
+use super::snapshot::Row;
 
 /// What happened in a run, counted.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +38,53 @@ pub struct Tally {
     pub snapshots: usize,
     /// Rows of the log at the end, and those of them that were counted.
     pub rows: [usize; 2],
+    /// What terminals and supervisors have done.
+    pub deeds: BTreeMap<Deed, usize>,
     /// How long faults happened.
     pub took: Duration,
+}
+
+/// What somebody must do in one of the runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
+pub enum Deed {
+    /// A scan was undone.
+    Undone,
+    /// Several terminals undid one scan.
+    UndoneByRivals,
+    /// An undo had nothing to undo.
+    NothingToUndo,
+    /// An undo came before its scan, and was decided later.
+    UndoneTooEarly,
+    /// A scan that was made before a hold was counted after it.
+    Late,
+    /// A scan was counted in spite of hold or plan.
+    Overridden,
+    /// A refused scan was counted.
+    Settled,
+    /// A refused scan was to be counted again.
+    AlreadySettled,
+    /// A recount freed all barcodes of a counter.
+    Released,
+}
+
+impl Deed {
+    /// What a row of the log is.
+    fn of(row: &Row) -> Vec<Self> {
+        let counted = row.seq.is_some();
+        let code = row.code.as_deref();
+        [
+            (Self::Undone, counted && row.action == "undo"),
+            (Self::NothingToUndo, code == Some("nothing-to-undo")),
+            (Self::Late, counted && row.late),
+            (Self::Overridden, counted && row.r#override),
+            (Self::Settled, counted && row.settles.is_some()),
+            (Self::AlreadySettled, code == Some("already-settled")),
+            (Self::Released, counted && row.barcodes.as_deref() == Some("release")),
+        ]
+        .into_iter()
+        .filter_map(|(deed, is_one)| is_one.then_some(deed))
+        .collect()
+    }
 }
 
 impl Tally {
@@ -59,7 +109,35 @@ impl Tally {
         self.full_disks += other.full_disks;
         self.snapshots += other.snapshots;
         self.rows = [self.rows[0] + other.rows[0], self.rows[1] + other.rows[1]];
+        for (deed, times) in &other.deeds {
+            *self.deeds.entry(*deed).or_default() += times;
+        }
         self.took += other.took;
+    }
+
+    /// Counts what the log and the history show.
+    pub fn note_deeds(&mut self, ledger: &Ledger, attempts: &[Attempt]) {
+        let mut undone_by: BTreeMap<&str, BTreeSet<Option<&str>>> = BTreeMap::new();
+        for row in ledger.rows() {
+            Deed::of(row).into_iter().for_each(|deed| *self.deeds.entry(deed).or_default() += 1);
+            if let Some(undoes) = &row.undoes {
+                undone_by.entry(undoes).or_default().insert(row.terminal.as_deref());
+            }
+        }
+        let rivals = undone_by.values().filter(|terminals| terminals.len() > 1).count();
+        let too_early = |attempt: &&Attempt| {
+            matches!(&attempt.told, Told::Undecided { code, .. } if code == "update-unknown")
+                && ledger.row(&attempt.request.id).is_some()
+        };
+        let too_early = attempts.iter().filter(too_early).count();
+        for (deed, times) in [(Deed::UndoneByRivals, rivals), (Deed::UndoneTooEarly, too_early)] {
+            *self.deeds.entry(deed).or_default() += times;
+        }
+    }
+
+    /// What nobody has done in any run.
+    pub fn undone_deeds(&self) -> Vec<Deed> {
+        Deed::VARIANTS.iter().copied().filter(|deed| self.deeds.get(deed).is_none_or(|times| *times == 0)).collect()
     }
 
     /// What never happened, although it must happen in a run.
@@ -115,6 +193,9 @@ impl fmt::Display for Tally {
         )?;
         for (fault, times) in &self.faults {
             writeln!(f, "{times:>6} × {}", fault.words())?;
+        }
+        for (deed, times) in &self.deeds {
+            writeln!(f, "{times:>6} × {deed:?}")?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The steps of the database, of Redis and of a worker.
 
+use super::rules::Draft;
 use super::state::{
-    Facts, Fence, Found, Hand, Kept, Key, Letter, Outcome, Owner, Place, State, Update, Write, keys, taken_back,
+    Facts, Fence, Found, Hand, Kept, Key, Letter, Owner, Place, State, Update, Write, keys, taken_back,
 };
 use super::{Ask, Design, Guard, Work};
 
@@ -209,7 +210,7 @@ impl Design {
         keys(letters).into_iter().filter_map(target).collect()
     }
 
-    /// Applies the rules (`decide.rs`). The write is on its way at once; a pause before it would be the same
+    /// Decides, and writes. The write is on its way at once; a pause before it would be the same
     /// as a slow write.
     fn decide(
         &self,
@@ -221,59 +222,13 @@ impl Design {
         locked: bool,
     ) {
         let Facts { mut row, found, unseen, unclaimed } = facts;
-        let Found { known, claim: claimed, named, mut taken_back, mut released_at } = found;
-        let loaded = row.stamp;
+        let (loaded, known, claimed) = (row.stamp, found.known.clone(), found.claim);
         let authority = fence.map(|fence| (state.workers[place].owner, fence));
         if let Some((owner, fence)) = authority {
             (row.owner, row.fence) = (Some(owner), fence);
         }
-        let (mut updates, mut claim, mut releases): (Vec<Update>, _, _) = (Vec::new(), claimed, false);
-        let mut too_early = Vec::new();
-        for key in keys(&letters) {
-            let twice = self.has(Guard::OnceInBatch) && updates.iter().any(|update| update.key == key);
-            if twice || known.iter().any(|update| update.key == key) {
-                continue;
-            }
-            let before = row.quantity;
-            let mut takes_back = None;
-            let change = match self.ask(key) {
-                Ask::Count => Some(1),
-                Ask::CountPart => claim.is_none().then_some(1),
-                Ask::TakeBack => (before > 0).then_some(-1),
-                Ask::Unbind => {
-                    takes_back = claim;
-                    takes_back.map(|_| -1)
-                }
-                Ask::Undo(target) => {
-                    let Some(scan) = named.iter().chain(&updates).find(|update| update.key == target) else {
-                        too_early.push(key);
-                        continue;
-                    };
-                    // Without a look, memory takes the claim of a counted part to stand.
-                    let has_claim = self.ask(target) != Ask::CountPart || claim == Some(target) || unclaimed;
-                    let counted = scan.seq().is_some() && scan.seq() > released_at;
-                    let stands = counted && !taken_back.contains(&target) && has_claim;
-                    takes_back = Some(target).filter(|_| stands);
-                    takes_back.map(|_| -1)
-                }
-                Ask::Release => Some(-before),
-            };
-            let outcome = match change {
-                Some(change) => {
-                    (row.seq, row.quantity) = (row.seq + 1, before + change);
-                    Outcome::Counted { seq: row.seq }
-                }
-                None => Outcome::Refused { at_seq: row.seq },
-            };
-            match self.ask(key) {
-                Ask::CountPart if change.is_some() => claim = Some(key),
-                Ask::Release => (claim, releases, released_at) = (None, true, Some(row.seq)),
-                _ if takes_back.is_some() && claim == takes_back => claim = None,
-                _ => {}
-            }
-            taken_back.extend(takes_back);
-            updates.push(Update { key, outcome, before, after: row.quantity, fence: row.fence, takes_back });
-        }
+        let Draft { mut row, updates, claim, releases, too_early, .. } =
+            self.draft(keys(&letters), row, found, unclaimed);
         let (early, letters): (Vec<_>, Vec<_>) =
             letters.into_iter().partition(|letter| too_early.contains(&letter.key));
         state.tell_too_early(&early);
