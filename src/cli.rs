@@ -119,7 +119,8 @@ fn with_runtime(config: &Config, work: impl AsyncFnOnce(Config) -> Result<ExitCo
     match block_on(work(config.clone())) {
         Ok(Ok(code)) => code,
         Ok(Err(problem)) => {
-            error!(cause = telemetry::causes(&problem), "{problem}");
+            let cause = Some(telemetry::causes(&problem)).filter(|causes| !causes.is_empty());
+            error!(cause, "{problem}");
             ExitCode::from(if problem.is_wrong_usage() { WRONG_USAGE } else { FAILED })
         }
         Err(problem) => {

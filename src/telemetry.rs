@@ -390,13 +390,17 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
     EnvFilter::try_new(filter).map(drop).map_err(|error| error.to_string())
 }
 
-/// The causes of an error for the log, the outermost first.
+/// The causes of an error for the log, the outermost first. Some errors repeat their cause in their own
+/// text; then it is left out here.
 #[must_use]
 pub fn causes(error: &dyn std::error::Error) -> String {
-    let mut causes = Vec::new();
+    let mut causes: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
-        causes.push(cause.to_string());
+        let text = cause.to_string();
+        if !causes.last().is_some_and(|outer| outer.contains(&text)) {
+            causes.push(text);
+        }
         next = cause.source();
     }
     causes.join(": ")

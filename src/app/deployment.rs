@@ -33,7 +33,7 @@ impl Beside {
             }
             Deployment::Shared { database_url, .. } => {
                 let store = Arc::new(PostgresStore::open(database_url).await?);
-                if !store.ready().await?.migrated {
+                if !postgres::is_migrated(database_url).await? {
                     return Err(Failure::NotMigrated);
                 }
                 Ok(Self { consistency: store.clone(), alarms: store })

@@ -5,6 +5,13 @@
 //! user calls it after a clean end. In every other case the connection is closed, also if its future is
 //! dropped.
 //!
+//! A connection may die while it is idle: the server restarts, another one takes its place, or its machine
+//! loses power and nobody says so. So a connection that was idle for longer than [`Idleness::trusted`] is
+//! checked before it is lent, and none is kept for longer than [`Idleness::kept`]. When a connection breaks,
+//! all older ones of the same [`Server`] are suspect: idle ones are checked before they are lent, and
+//! operations that are under way get [`AFTER_SUSPICION`] more. If such a check fails, the other idle ones are
+//! closed without one: with a silent server, each check would cost its whole time limit.
+//!
 //! Opening a connection goes on after its caller gave up. The server may still work on it and not notice
 //! that the client is gone (a commit that waits for a standby does not look). A new attempt would add
 //! another session there. So the opening keeps its permit, and a later caller gets the connection.
@@ -13,18 +20,73 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use sqlx::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tracing::{Instrument as _, info_span, warn};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{Instrument as _, debug, info_span, warn};
 
 use super::StoreError;
 
+/// How long the check of an idle connection may take. A healthy server answers within a millisecond.
+const CHECK_LIMIT: Duration = Duration::from_millis(500);
+/// How much longer an operation may take after another connection broke. Nearly every healthy one
+/// ends within this time. One that is cut off is done again.
+const AFTER_SUSPICION: Duration = Duration::from_secs(1);
+
+/// What is known of the server behind connections. Connections of one server share it.
+#[derive(Clone)]
+pub struct Server(watch::Sender<Seen>);
+
+/// What was seen of a server until a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    /// How many connections broke in use.
+    broken: u64,
+    /// How many idle connections were dead.
+    dead: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self(watch::Sender::new(Seen::default()))
+    }
+}
+
+impl Server {
+    fn seen(&self) -> Seen {
+        *self.0.borrow()
+    }
+}
+
+/// How connections are treated that nobody uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Idleness {
+    /// A connection that was idle for longer than this is checked before it is lent.
+    pub trusted: Duration,
+    /// A connection that was idle for longer than this is closed.
+    pub kept: Duration,
+}
+
+impl Idleness {
+    /// Connections to a file, which does not go away.
+    pub const HARMLESS: Self = Self { trusted: Duration::MAX, kept: Duration::MAX };
+}
+
+/// Opens and checks the connections of a set.
+pub trait Opener<C>: Send + Sync + 'static {
+    /// Opens one. If the database can't be reached, this must end by itself. Only [`Connections::close`]
+    /// ends it early.
+    fn open(&self) -> BoxFuture<'static, Result<C, sqlx::Error>>;
+
+    /// Whether one that was idle is still good. It may fail, or never end, if it is not.
+    fn check<'c>(&self, connection: &'c mut C) -> BoxFuture<'c, Result<(), sqlx::Error>>;
+}
+
 /// At most `size` connections to one database. Those that are opening count too.
 pub struct Connections<C> {
-    open: Box<dyn Fn() -> BoxFuture<'static, Result<C, sqlx::Error>> + Send + Sync>,
+    opener: Box<dyn Opener<C>>,
     shelf: Arc<Shelf<C>>,
     /// The tasks that open connections. They end when this is dropped.
     openings: Mutex<JoinSet<()>>,
@@ -34,22 +96,33 @@ pub struct Connections<C> {
 /// The idle connections and the free permits. There are never more idle connections than free permits. So
 /// a connection is opened only if none is idle.
 struct Shelf<C> {
-    idle: Mutex<Idle<C>>,
+    idle: Mutex<Vec<Idle<C>>>,
+    idleness: Idleness,
+    size: usize,
     permits: Arc<Semaphore>,
+    server: Server,
 }
 
-/// Connections that nobody uses now.
+/// A connection that nobody uses now.
 struct Idle<C> {
-    given_back: Vec<C>,
-    /// Opened after their callers gave up, and not used yet.
-    unused: Vec<C>,
+    connection: C,
+    since: Instant,
+    /// From before its last good answer.
+    seen: Seen,
+    /// Opened after its caller gave up, and not used yet.
+    is_new: bool,
 }
 
 /// A lent connection. It is closed when dropped, unless it is given back.
 pub struct Lent<'a, C: Connection> {
     home: &'a Shelf<C>,
-    connection: C,
-    permit: OwnedSemaphorePermit,
+    /// `None` once it is given back.
+    connection: Option<C>,
+    permit: Option<OwnedSemaphorePermit>,
+    /// When it was lent.
+    seen: Seen,
+    /// What was seen since then.
+    later: watch::Receiver<Seen>,
 }
 
 /// The result of an opening, and its permit.
@@ -61,16 +134,12 @@ type Opened<C> = (Result<C, sqlx::Error>, OwnedSemaphorePermit);
 struct NoConnection(Duration);
 
 impl<C: Connection + 'static> Connections<C> {
-    /// Connections that `open` makes when they are needed. If the database can't be reached, `open` must
-    /// end by itself. Only [`Connections::close`] ends it early.
-    pub fn new(
-        size: usize,
-        open: impl Fn() -> BoxFuture<'static, Result<C, sqlx::Error>> + Send + Sync + 'static,
-    ) -> Self {
-        let idle = Mutex::new(Idle { given_back: Vec::new(), unused: Vec::new() });
+    /// Connections to this server, opened when they are needed.
+    pub fn new(size: usize, server: &Server, idleness: Idleness, opener: impl Opener<C>) -> Self {
+        let (idle, permits) = (Mutex::default(), Arc::new(Semaphore::new(size)));
         Self {
-            open: Box::new(open),
-            shelf: Arc::new(Shelf { idle, permits: Arc::new(Semaphore::new(size)) }),
+            opener: Box::new(opener),
+            shelf: Arc::new(Shelf { idle, idleness, size, permits, server: server.clone() }),
             openings: Mutex::default(),
             opened: AtomicU64::new(0),
         }
@@ -89,25 +158,45 @@ impl<C: Connection + 'static> Connections<C> {
 
     async fn lend_unbounded(&self) -> Result<Lent<'_, C>, sqlx::Error> {
         let permit = Arc::clone(&self.shelf.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        let given_back = self.shelf.idle().given_back.pop();
-        if let Some(connection) = given_back {
-            return Ok(Lent { home: &self.shelf, connection, permit });
-        }
-        let unused = self.shelf.idle().unused.pop();
-        let (connection, permit) = match unused {
-            Some(connection) => (connection, permit),
-            None => {
-                let (opened, permit) = self.opening(permit).await.map_err(|_ended| sqlx::Error::PoolClosed)?;
-                (opened?, permit)
-            }
+        let lent = |connection, permit, seen| {
+            let (connection, permit) = (Some(connection), Some(permit));
+            Lent { home: &self.shelf, connection, permit, seen, later: self.shelf.server.0.subscribe() }
         };
+        if let Some(Idle { connection, seen, is_new, .. }) = self.good_idle().await {
+            self.opened.fetch_add(u64::from(is_new), Ordering::AcqRel);
+            return Ok(lent(connection, permit, seen));
+        }
+        let seen = self.shelf.server.seen();
+        let (opened, permit) = self.opening(permit).await.map_err(|_ended| sqlx::Error::PoolClosed)?;
+        let connection = opened?;
         self.opened.fetch_add(1, Ordering::AcqRel);
-        Ok(Lent { home: &self.shelf, connection, permit })
+        Ok(lent(connection, permit, seen))
+    }
+
+    /// An idle connection that is good. The others that are found are closed.
+    async fn good_idle(&self) -> Option<Idle<C>> {
+        let Shelf { idleness, server, .. } = &*self.shelf;
+        loop {
+            let mut idle = self.shelf.idle().pop()?;
+            let (idle_for, now) = (idle.since.elapsed(), server.seen());
+            if idle_for > idleness.kept || idle.seen.dead != now.dead {
+                continue;
+            }
+            if idle_for <= idleness.trusted && idle.seen == now {
+                return Some(idle);
+            }
+            match timeout(CHECK_LIMIT, self.opener.check(&mut idle.connection)).await {
+                Ok(Ok(())) => return Some(Idle { seen: now, ..idle }),
+                Ok(Err(error)) => debug!(%error, "an idle connection to the database is dead"),
+                Err(_) => debug!("an idle connection to the database does not answer"),
+            }
+            server.0.send_modify(|seen| seen.dead += 1);
+        }
     }
 
     /// Opens one connection, in a task that goes on if its caller gives up.
     fn opening(&self, permit: OwnedSemaphorePermit) -> oneshot::Receiver<Opened<C>> {
-        let (opening, shelf) = ((self.open)(), Arc::clone(&self.shelf));
+        let (opening, shelf) = (self.opener.open(), Arc::clone(&self.shelf));
         let (done, awaited) = oneshot::channel();
         let open = async move {
             if let Err((late, permit)) = done.send((opening.await, permit)) {
@@ -118,6 +207,12 @@ impl<C: Connection + 'static> Connections<C> {
         while openings.try_join_next().is_some() {}
         openings.spawn(open.instrument(info_span!("task", name = "opening")));
         awaited
+    }
+
+    /// Whether there is a connection, idle or lent.
+    pub fn has_any(&self) -> bool {
+        let Shelf { permits, size, .. } = &*self.shelf;
+        permits.available_permits() < *size || !self.shelf.idle().is_empty()
     }
 
     /// How many connections were used for the first time. A new one may lead to another server, however
@@ -131,27 +226,26 @@ impl<C: Connection + 'static> Connections<C> {
         self.shelf.permits.close();
         let mut openings = std::mem::take(&mut *self.openings.lock().unwrap_or_else(PoisonError::into_inner));
         openings.shutdown().await;
-        let idle = {
-            let mut idle = self.shelf.idle();
-            let Idle { given_back, unused } = &mut *idle;
-            given_back.drain(..).chain(unused.drain(..)).collect::<Vec<C>>()
-        };
-        for connection in idle {
-            // If the server is gone, closing may hang, so it gets one second.
-            let _ = timeout(Duration::from_secs(1), connection.close()).await;
-        }
+        let idle = std::mem::take(&mut *self.shelf.idle());
+        // If the server is gone, closing may hang, so all of them together get one second.
+        let closing = idle.into_iter().map(|idle| idle.connection.close());
+        let _ = timeout(Duration::from_secs(1), join_all(closing)).await;
     }
 }
 
 impl<C> Shelf<C> {
-    fn idle(&self) -> MutexGuard<'_, Idle<C>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle<C>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, connection: C, seen: Seen, is_new: bool) {
+        self.idle().push(Idle { connection, since: Instant::now(), seen, is_new });
     }
 
     /// Takes the result of an opening whose caller gave up.
     fn take_in(&self, late: Result<C, sqlx::Error>, permit: OwnedSemaphorePermit) {
         match late {
-            Ok(connection) if !self.permits.is_closed() => self.idle().unused.push(connection),
+            Ok(connection) if !self.permits.is_closed() => self.put(connection, self.server.seen(), true),
             Ok(_) => {}
             Err(error) => warn!(%error, "a connection to the database did not open"),
         }
@@ -162,91 +256,38 @@ impl<C> Shelf<C> {
 impl<C: Connection> Lent<'_, C> {
     /// The connection.
     pub fn get(&mut self) -> &mut C {
-        &mut self.connection
+        self.connection.as_mut().expect("it is given back only at the end")
+    }
+
+    /// Ends some time after another connection of the same server broke.
+    pub fn suspicion(&self) -> impl Future<Output = ()> + Send + use<C> {
+        let mut later = self.later.clone();
+        async move {
+            match later.changed().await {
+                Ok(()) => sleep(AFTER_SUSPICION).await,
+                Err(_closed) => std::future::pending().await,
+            }
+        }
     }
 
     /// Returns it for the next user. Call this only after a clean end, with no transaction open.
-    pub fn give_back(self) {
-        let Self { home, connection, permit } = self;
-        if !home.permits.is_closed() {
-            home.idle().given_back.push(connection);
+    pub fn give_back(mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if !self.home.permits.is_closed() {
+            self.home.put(connection, self.seen, false);
         }
-        drop(permit);
+    }
+}
+
+impl<C: Connection> Drop for Lent<'_, C> {
+    fn drop(&mut self) {
+        // First the connection, then the place for another one.
+        if self.connection.take().is_some() {
+            self.home.server.0.send_modify(|seen| seen.broken += 1);
+        }
+        self.permit.take();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::pending;
-    use std::sync::atomic::AtomicUsize;
-
-    use futures_util::FutureExt as _;
-    use sqlx::SqliteConnection;
-
-    use super::*;
-
-    const SHORT: Duration = Duration::from_millis(10);
-    const LONG: Duration = Duration::from_secs(10);
-
-    /// In-memory databases. Each permit of the gate lets one open. The number counts the openings that
-    /// began.
-    fn gated(size: usize) -> (Connections<SqliteConnection>, Arc<Semaphore>, Arc<AtomicUsize>) {
-        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-        let connections = Connections::new(size, {
-            let (gate, begun) = (Arc::clone(&gate), Arc::clone(&begun));
-            move || {
-                begun.fetch_add(1, Ordering::AcqRel);
-                let gate = Arc::clone(&gate);
-                async move {
-                    gate.acquire().await.expect("it stays open").forget();
-                    SqliteConnection::connect("sqlite::memory:").await
-                }
-                .boxed()
-            }
-        });
-        (connections, gate, begun)
-    }
-
-    #[tokio::test]
-    async fn what_is_opening_counts_as_a_connection_for_as_long_as_it_takes() {
-        let (connections, _gate, begun) = gated(3);
-        for _ in 0..10 {
-            let refused = connections.lend(SHORT).await;
-            assert!(matches!(refused, Err(StoreError::TryAgain(_))), "within its limit");
-        }
-        assert_eq!(begun.load(Ordering::Acquire), 3, "openings begun");
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_comes_too_late_is_the_next_callers() {
-        let (connections, gate, begun) = gated(1);
-        assert!(connections.lend(SHORT).await.is_err());
-        gate.add_permits(1);
-        let mut lent = connections.lend(LONG).await.expect("it has opened");
-        lent.get().ping().await.expect("it is good");
-        lent.give_back();
-        connections.lend(LONG).await.expect("it was given back");
-        assert_eq!((begun.load(Ordering::Acquire), connections.opened()), (1, 1));
-    }
-
-    #[tokio::test]
-    async fn closing_ends_what_is_opening() {
-        let alive = Arc::new(());
-        let connections = Connections::<SqliteConnection>::new(1, {
-            let alive = Arc::clone(&alive);
-            move || {
-                let alive = Arc::clone(&alive);
-                async move {
-                    let _alive = alive;
-                    pending().await
-                }
-                .boxed()
-            }
-        });
-        assert!(connections.lend(SHORT).await.is_err());
-        assert_eq!(Arc::strong_count(&alive), 3, "it goes on");
-        connections.close().await;
-        assert_eq!(Arc::strong_count(&alive), 2, "it has ended");
-        assert!(connections.lend(SHORT).await.is_err());
-    }
-}
+mod tests;

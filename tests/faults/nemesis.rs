@@ -7,8 +7,8 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::floor::{Floor, Patience};
-use super::plant::{Ground, LEASE_TTL, Plant};
-use crate::stage::proxy::Link;
+use super::plant::{Ground, LEASE_TTL, Old, Plant};
+use crate::stage::proxy::{Link, Proxy};
 
 /// How often Redis is flushed in one strike, and in between.
 const FLUSHES: usize = 10;
@@ -31,9 +31,12 @@ pub enum Fault {
     PostgresRestarted,
     PostgresKilled,
     PostgresFailedOver,
+    PostgresFrozen,
+    PostgresSilent,
     PostgresCutOff,
     PostgresAnswersCut,
     PostgresAnswersLost,
+    RedisSilent,
     DiskFull,
     DoorSlow,
     DoorJitters,
@@ -58,8 +61,9 @@ enum Hold {
 
 impl Fault {
     /// Every kind: whether the embedded deployment has it too, how many of it are in a deck,
-    /// and how long it lasts, in milliseconds.
-    const ALL: [(Self, bool, usize, [u64; 2]); 25] = [
+    /// and how long it lasts, in milliseconds. Silent and frozen servers last until most of the replicas have
+    /// noticed, so that the next fault strikes a service that counts.
+    const ALL: [(Self, bool, usize, [u64; 2]); 28] = [
         (Self::ReplicaKilled, true, 3, [100, 700]),
         (Self::ReplicaPaused, true, 2, [2200, 2800]),
         (Self::ReplicasRolled, true, 1, [0, 1]),
@@ -74,9 +78,12 @@ impl Fault {
         (Self::PostgresRestarted, false, 1, [0, 1]),
         (Self::PostgresKilled, false, 1, [50, 400]),
         (Self::PostgresFailedOver, false, 1, [0, 1]),
+        (Self::PostgresFrozen, false, 1, [6500, 7000]),
+        (Self::PostgresSilent, false, 1, [4000, 4500]),
         (Self::PostgresCutOff, false, 1, [300, 900]),
         (Self::PostgresAnswersCut, false, 2, [200, 500]),
         (Self::PostgresAnswersLost, false, 1, [300, 900]),
+        (Self::RedisSilent, false, 1, [0, 1]),
         (Self::DiskFull, true, 1, [700, 1500]),
         (Self::DoorSlow, true, 1, [800, 1200]),
         (Self::DoorJitters, true, 1, [300, 900]),
@@ -104,9 +111,12 @@ impl Fault {
             Self::PostgresRestarted => "PostgreSQL restarted (fast)",
             Self::PostgresKilled => "PostgreSQL killed (kill -9)",
             Self::PostgresFailedOver => "PostgreSQL's primary killed, its standby promoted",
+            Self::PostgresFrozen => "PostgreSQL's primary frozen (SIGSTOP), its standby promoted",
+            Self::PostgresSilent => "a replica's open sessions silent, new ones good",
             Self::PostgresCutOff => "a replica cut off from PostgreSQL",
             Self::PostgresAnswersCut => "PostgreSQL's answers cut after 0..n bytes",
             Self::PostgresAnswersLost => "PostgreSQL's answers lost",
+            Self::RedisSilent => "a replica's connections to Redis silent, new ones good",
             Self::DiskFull => "disk full",
             Self::DoorSlow => "200 ms latency, and clients that give up after 150 ms",
             Self::DoorJitters => "jitter before a replica",
@@ -134,12 +144,16 @@ impl Fault {
             }
             Self::ReplicaClockStepped => vec![Hold::Clock(target)],
             Self::RedisRestartedEmpty | Self::RedisFlushed | Self::RedisHung | Self::RedisPromoted => vec![Hold::Redis],
-            Self::RedisCutOff => vec![Hold::Redis, Hold::Replica(target)],
+            Self::RedisCutOff | Self::RedisSilent => vec![Hold::Redis, Hold::Replica(target)],
             Self::RedisClockStepped => vec![Hold::RedisClock],
-            Self::PostgresRestarted | Self::PostgresKilled | Self::PostgresFailedOver | Self::DiskFull => {
-                vec![Hold::Postgres]
+            Self::PostgresRestarted
+            | Self::PostgresKilled
+            | Self::PostgresFailedOver
+            | Self::PostgresFrozen
+            | Self::DiskFull => vec![Hold::Postgres],
+            Self::PostgresSilent | Self::PostgresCutOff | Self::PostgresAnswersCut | Self::PostgresAnswersLost => {
+                vec![Hold::Replica(target)]
             }
-            Self::PostgresCutOff | Self::PostgresAnswersCut | Self::PostgresAnswersLost => vec![Hold::Replica(target)],
             Self::DoorSlow => vec![Hold::Door(0), Hold::Door(1), Hold::Door(2), Hold::Clients],
             Self::DoorJitters | Self::DoorNarrow | Self::DoorStalled | Self::DoorReset | Self::DoorAnswersCut => {
                 vec![Hold::Door(target)]
@@ -178,9 +192,9 @@ pub fn round(seed: u64, round: u64, replicas: usize, embedded: bool) -> Vec<Stri
     for alone in [true, false] {
         deck.shuffle(&mut chance);
         for &(fault, [least, most]) in &deck {
-            let heavy = matches!(fault, Fault::PostgresFailedOver | Fault::ReplicasRolled);
+            let heavy = matches!(fault, Fault::PostgresFailedOver | Fault::PostgresFrozen | Fault::ReplicasRolled);
             if !alone && heavy {
-                continue; // both wait for what others may have broken
+                continue; // they wait for what others may have broken
             }
             strikes.push(Strike {
                 fault,
@@ -300,7 +314,10 @@ impl Nemesis {
             Fault::RedisClockStepped => plant.shared_ground().redis.clock.step(hour),
             Fault::PostgresRestarted => plant.shared_ground().postgres.primary.restart_fast().await,
             Fault::PostgresKilled => plant.shared_ground().postgres.primary.kill9().await,
-            Fault::PostgresFailedOver => plant.fail_over().await,
+            Fault::PostgresFailedOver => plant.fail_over(Old::Killed).await,
+            Fault::PostgresFrozen => plant.fail_over(Old::Frozen).await,
+            Fault::PostgresSilent => link(plant.replicas[target].to_postgres.as_ref()).silence(),
+            Fault::RedisSilent => link(plant.replicas[target].to_redis.as_ref()).silence(),
             Fault::PostgresCutOff => set(plant.replicas[target].to_postgres.as_ref(), Link::Down),
             Fault::PostgresAnswersCut => {
                 set(plant.replicas[target].to_postgres.as_ref(), Link::AnswersCutAfter(bytes(4000.0)));
@@ -334,6 +351,7 @@ async fn mend(strike: &Strike, plant: &mut Plant, floor: &Floor) {
         Fault::RedisPromoted => plant.forget_old_redis().await,
         Fault::RedisClockStepped => plant.shared_ground().redis.clock.step(0),
         Fault::PostgresKilled => plant.shared_ground().postgres.primary.start_again().await,
+        Fault::PostgresFrozen => plant.shared_ground().postgres.end_the_frozen_one().await,
         Fault::DiskFull => {
             plant.disk().free();
             if let Ground::Shared(shared) = &mut plant.ground {
@@ -361,12 +379,18 @@ async fn mend(strike: &Strike, plant: &mut Plant, floor: &Floor) {
         | Fault::RedisFlushed
         | Fault::PostgresRestarted
         | Fault::PostgresFailedOver
+        | Fault::PostgresSilent
+        | Fault::RedisSilent
         | Fault::DoorReset => {}
     }
 }
 
-fn set(link: Option<&crate::stage::proxy::Proxy>, state: Link) {
-    link.expect("only shared plants are struck so").set(state);
+fn link(link: Option<&Proxy>) -> &Proxy {
+    link.expect("only shared plants are struck so")
+}
+
+fn set(of: Option<&Proxy>, state: Link) {
+    link(of).set(state);
 }
 
 #[cfg(test)]

@@ -113,15 +113,17 @@ impl Plant {
         }
     }
 
-    /// Kills the primary, promotes the standby, leads the replicas to it, and gives it a standby.
-    pub async fn fail_over(&mut self) {
+    /// Ends the primary so, promotes the standby, leads the replicas to it, and gives it a standby.
+    pub async fn fail_over(&mut self, old: Old) {
         let postgres = &mut self.shared_ground().postgres;
-        postgres.fail_over().await;
+        postgres.fail_over(old).await;
         let port = postgres.primary.port();
         for replica in &self.replicas {
             replica.to_postgres.iter().for_each(|link| link.lead_to(local(port)));
         }
-        self.shared_ground().postgres.add_standby().await;
+        if old == Old::Killed {
+            self.shared_ground().postgres.add_standby().await;
+        }
     }
 
     /// Promotes the replica of Redis. New connections lead to it, and old connections stay with the old
@@ -146,9 +148,20 @@ impl Plant {
     }
 }
 
+/// What becomes of a primary whose standby takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Old {
+    /// It is gone, and its sessions are closed.
+    Killed,
+    /// It does not answer, and its sessions stay open.
+    Frozen,
+}
+
 /// A primary and its synchronous standby, each on a disk of its own.
 pub struct Cluster {
     pub primary: Postgres,
+    /// The primary of before, which does not know it.
+    frozen: Option<Postgres>,
     standby: Option<Postgres>,
     disks: [Disk; 2],
     /// The disk of the primary.
@@ -160,7 +173,7 @@ impl Cluster {
         let disks = [Disk::small(disk), Disk::small(disk)];
         let primary = Postgres::start_on(&disks[0], &POSTGRES).await;
         let standby = primary.standby_on(&disks[1]).await;
-        Self { primary, standby: Some(standby), disks, on: 0 }
+        Self { primary, frozen: None, standby: Some(standby), disks, on: 0 }
     }
 
     /// How many sessions hold a transaction open without doing anything in it.
@@ -168,12 +181,24 @@ impl Cluster {
         self.primary.idle_in_transaction().await
     }
 
-    async fn fail_over(&mut self) {
-        self.primary.kill9().await;
+    async fn fail_over(&mut self, old: Old) {
+        match old {
+            Old::Killed => self.primary.kill9().await,
+            Old::Frozen => self.primary.pause(),
+        }
         let standby = self.standby.take().expect("it has a standby between two failovers");
         standby.promote().await;
-        self.primary = standby;
+        let primary = std::mem::replace(&mut self.primary, standby);
+        self.frozen = (old == Old::Frozen).then_some(primary);
         self.on = 1 - self.on;
+    }
+
+    /// The frozen one is killed, as by somebody who sees that there are two, and a standby takes its place.
+    pub async fn end_the_frozen_one(&mut self) {
+        if let Some(mut frozen) = self.frozen.take() {
+            frozen.kill9().await;
+        }
+        self.add_standby().await;
     }
 
     async fn add_standby(&mut self) {

@@ -1,6 +1,6 @@
 //! The stage of the tests: servers, services and broken networks, each test's own.
 //!
-//! In reading order: databases and servers ([`postgres`], [`redis`]), the service as a process
+//! In reading order: databases and servers ([`postgres`], [`redis`], [`pooler`]), the service as a process
 //! ([`service`]), a client for it ([`client`]), a network that can be broken ([`proxy`]), a
 //! [`disk`] that can be filled, a [`clock`] that can be stepped (both by what is [`preload`]ed where
 //! need be), a store that is [`bent`], who is told of alarms ([`receivers`]), a shop floor under
@@ -17,6 +17,7 @@ pub mod disk;
 pub mod document;
 pub mod guard;
 pub mod load;
+pub mod pooler;
 pub mod postgres;
 pub mod preload;
 pub mod programs;

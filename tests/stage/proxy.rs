@@ -11,7 +11,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
 /// The state of the link. It holds for later bytes, on old connections and new ones.
@@ -35,12 +35,17 @@ pub enum Link {
     Down,
 }
 
+/// After this time a server notices that its client is gone.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
 /// A proxy between a client and a server.
 pub struct Proxy {
     address: SocketAddr,
     url: String,
     server: Arc<Mutex<String>>,
     link: watch::Sender<Link>,
+    /// Rises when all that is open goes silent.
+    silenced: watch::Sender<u64>,
     /// How many answers were cut off. Every connection holds one.
     cuts: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
@@ -57,9 +62,10 @@ impl Proxy {
         url.set_host(Some("127.0.0.1")).expect("a host");
         url.set_port(Some(address.port())).expect("a port");
         let (link, seen) = watch::channel(Link::Good);
+        let (silenced, silence) = watch::channel(0);
         let cuts = Arc::default();
-        let accepting = tokio::spawn(accept(listener, server.clone(), seen, Arc::clone(&cuts)));
-        Self { address, url: url.into(), server, link, cuts, accepting }
+        let accepting = tokio::spawn(accept(listener, server.clone(), seen, silence, Arc::clone(&cuts)));
+        Self { address, url: url.into(), server, link, silenced, cuts, accepting }
     }
 
     /// The server's URL, by way of this proxy.
@@ -99,6 +105,12 @@ impl Proxy {
         self.set(Link::Good);
     }
 
+    /// Nothing passes any more on the connections there are, and nobody closes them: the machine behind them
+    /// lost its power. New ones are good.
+    pub fn silence(&self) {
+        self.silenced.send_modify(|times| *times += 1);
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         Arc::strong_count(&self.cuts) - 2 // here and where they are accepted
@@ -131,6 +143,7 @@ async fn accept(
     listener: TcpListener,
     server: Arc<Mutex<String>>,
     link: watch::Receiver<Link>,
+    silence: watch::Receiver<u64>,
     cuts: Arc<AtomicUsize>,
 ) {
     let mut connections = JoinSet::new();
@@ -138,14 +151,22 @@ async fn accept(
         tokio::select! {
             Ok((client, _)) = listener.accept() => {
                 let server = server.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                connections.spawn(connection(client, server, link.clone(), Arc::clone(&cuts)));
+                let mut silence = silence.clone();
+                silence.mark_unchanged();
+                connections.spawn(connection(client, server, link.clone(), silence, Arc::clone(&cuts)));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn connection(mut client: TcpStream, server: String, link: watch::Receiver<Link>, cuts: Arc<AtomicUsize>) {
+async fn connection(
+    mut client: TcpStream,
+    server: String,
+    link: watch::Receiver<Link>,
+    mut silence: watch::Receiver<u64>,
+    cuts: Arc<AtomicUsize>,
+) {
     let mut until_down = link.clone();
     let mut to_server = None;
     let work = async {
@@ -157,9 +178,22 @@ async fn connection(mut client: TcpStream, server: String, link: watch::Receiver
         let answers = pass(&mut answered, &mut answer, link.clone(), Way::Answer, &cuts);
         tokio::try_join!(questions, answers).map(|_| ())
     };
-    let ended: io::Result<()> = tokio::select! {
-        ended = work => ended,
-        _ = until_down.wait_for(|link| *link == Link::Down) => Err(io::ErrorKind::ConnectionReset.into()),
+    let down = || io::Result::Err(io::ErrorKind::ConnectionReset.into());
+    let ended: Option<io::Result<()>> = tokio::select! {
+        ended = work => Some(ended),
+        _ = silence.changed() => None,
+        _ = until_down.wait_for(|link| *link == Link::Down) => Some(down()),
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            // The server notices some time later that its client is gone. The client may wait for ever.
+            let server = to_server.take();
+            let _ = timeout(KEEPALIVE, until_down.wait_for(|link| *link == Link::Down)).await.is_ok();
+            drop(server);
+            let _ = until_down.wait_for(|link| *link == Link::Down).await.is_ok();
+            down()
+        }
     };
     if ended.is_err() {
         // A linger of zero makes their end a reset.

@@ -21,6 +21,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use sqlx::sqlite::SqliteConnection;
 
 pub use session::folder;
@@ -32,8 +33,10 @@ use super::connections::Connections;
 use super::repeats::Repeats;
 use super::{Readiness, Store, StoreError, rows};
 
-/// Connections that read at the same time: for the board, the lists and the health check.
-const READERS: usize = 4;
+/// Connections that read single rows, which takes less than a millisecond.
+const QUICK_READERS: usize = 2;
+/// Connections for lists and searches. Whatever people look for, all else has connections of its own.
+const LIST_READERS: usize = 3;
 /// One reads for a check, one for a person who looks at its results.
 const MONITOR_READERS: usize = 2;
 
@@ -48,8 +51,11 @@ const CHECKPOINT_PAGES: &str = "8000";
 /// Work orders, updates and claims in one SQLite file.
 pub struct SqliteStore {
     writer: Connections<SqliteConnection>,
-    readers: Connections<SqliteConnection>,
+    quick: Connections<SqliteConnection>,
+    lists: Connections<SqliteConnection>,
     monitor: Connections<SqliteConnection>,
+    alarms: Connections<SqliteConnection>,
+    readiness: Connections<SqliteConnection>,
     repeats: Repeats,
     /// When a commit last changed rows. That proves that the file takes writes.
     committed: Mutex<Option<Instant>>,
@@ -69,53 +75,56 @@ impl SqliteStore {
         let reader = options(&file).pragma("query_only", "on");
         Ok(Self {
             writer: connections(1, writer),
-            readers: connections(READERS, reader.clone()),
-            monitor: connections(MONITOR_READERS, reader),
+            quick: connections(QUICK_READERS, reader.clone()),
+            lists: connections(LIST_READERS, reader.clone()),
+            monitor: connections(MONITOR_READERS, reader.clone()),
+            alarms: connections(1, reader.clone()),
+            readiness: connections(1, reader),
             repeats: Repeats::default(),
             committed: Mutex::new(None),
             suspect: AtomicBool::new(false),
         })
     }
+}
 
-    /// Runs one reading statement and reads its rows.
-    async fn read<T: serde::de::DeserializeOwned>(
-        &self,
-        statement: &'static str,
-        arguments: impl FnOnce(&mut Arguments),
-    ) -> Result<Vec<T>, StoreError> {
-        let mut bound = Arguments::default();
-        arguments(&mut bound);
-        let texts = limited(async {
-            let mut lent = self.readers.lend(LEND_LIMIT).await?;
-            match fetch(lent.get(), statement, bound).await {
-                Ok(texts) => {
-                    lent.give_back();
-                    Ok(texts)
-                }
-                Err(error) => {
-                    if errors::connection_is_good(&error) {
-                        lent.give_back();
-                    }
-                    Err(errors::before_commit(error))
-                }
+/// Runs one reading statement and reads its rows.
+async fn read<T: serde::de::DeserializeOwned>(
+    connections: &Connections<SqliteConnection>,
+    statement: &'static str,
+    arguments: impl FnOnce(&mut Arguments),
+) -> Result<Vec<T>, StoreError> {
+    let mut bound = Arguments::default();
+    arguments(&mut bound);
+    let texts = limited(async {
+        let mut lent = connections.lend(LEND_LIMIT).await?;
+        match fetch(lent.get(), statement, bound).await {
+            Ok(texts) => {
+                lent.give_back();
+                Ok(texts)
             }
-        })
-        .await?;
-        texts.iter().map(|text| rows::read(text)).collect()
-    }
+            Err(error) => {
+                if errors::connection_is_good(&error) {
+                    lent.give_back();
+                }
+                Err(errors::before_commit(error))
+            }
+        }
+    })
+    .await?;
+    texts.iter().map(|text| rows::read(text)).collect()
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn ready(&self) -> Result<Readiness, StoreError> {
-        let applied: Vec<i64> = self.read(include_str!("session/applied_json.sql"), |_| {}).await?;
+        let applied: Vec<i64> = read(&self.readiness, include_str!("session/applied_json.sql"), |_| {}).await?;
         let migrated = folder::all_applied(&applied);
         Ok(Readiness { writable: self.takes_writes().await, migrated, synchronous_standby: false })
     }
 
     async fn close(&self) {
-        self.readers.close().await;
-        self.monitor.close().await;
+        let readers = [&self.quick, &self.lists, &self.monitor, &self.alarms, &self.readiness];
+        join_all(readers.map(Connections::close)).await;
         // Last: the last connection that closes empties the write-ahead log.
         self.writer.close().await;
     }

@@ -40,7 +40,7 @@ async fn put(store: &SqliteStore, number: usize) -> Result<(), StoreError> {
 #[tokio::test]
 async fn every_connection_syncs_every_commit() {
     let (store, _folder) = store().await;
-    for connections in [&store.writer, &store.readers, &store.monitor] {
+    for connections in [&store.writer, &store.quick, &store.lists, &store.monitor, &store.alarms, &store.readiness] {
         let mut lent = connections.lend(LEND_LIMIT).await.expect("it is free");
         for (pragma, expected) in [("pragma synchronous", "2"), ("pragma journal_mode", "wal")] {
             let row = lent.get().fetch_one(pragma).await.expect("it is known");

@@ -8,8 +8,8 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres};
 
-use super::PostgresStore;
 use super::session::{LEND_LIMIT, bounded, execute, judge, run, transaction_over};
+use super::{PostgresStore, read};
 use crate::domain::alarm::Alarm;
 use crate::domain::outbox::{ChannelState, Message};
 use crate::domain::time::SKEW;
@@ -22,8 +22,8 @@ use crate::store::{StoreError, rows};
 #[async_trait]
 impl AlarmStore for PostgresStore {
     async fn report_sightings(&self, report: &Report) -> Result<bool, StoreError> {
-        let mut lent = self.others.lend(LEND_LIMIT).await?;
-        let reported = bounded(write_report(lent.get(), report)).await;
+        let mut lent = self.alarms.lend(LEND_LIMIT).await?;
+        let reported = bounded(lent.suspicion(), write_report(lent.get(), report)).await;
         transaction_over(lent, reported).await
     }
 
@@ -37,17 +37,17 @@ impl AlarmStore for PostgresStore {
             .bind(MOST)
             .bind(MOST_DUPLICATES)
             .bind(query.found_after.to_utc());
-        Ok(self.read(conditions).await?.pop().unwrap_or_default())
+        Ok(read(&self.alarms, conditions).await?.pop().unwrap_or_default())
     }
 
     async fn record(&self, record: &Record) -> Result<bool, StoreError> {
-        let mut lent = self.others.lend(LEND_LIMIT).await?;
-        let recorded = bounded(write_record(lent.get(), record)).await;
+        let mut lent = self.alarms.lend(LEND_LIMIT).await?;
+        let recorded = bounded(lent.suspicion(), write_record(lent.get(), record)).await;
         transaction_over(lent, recorded).await
     }
 
     async fn channel_queues(&self) -> Result<Vec<ChannelQueue>, StoreError> {
-        self.read(sqlx::query_as(include_str!("channel_queues.sql"))).await
+        read(&self.alarms, sqlx::query_as(include_str!("channel_queues.sql"))).await
     }
 
     async fn update_channel(
@@ -55,18 +55,18 @@ impl AlarmStore for PostgresStore {
         channel: &str,
         decide: &mut (dyn FnMut(ChannelState, Option<Message>) -> Option<ChannelUpdate> + Send),
     ) -> Result<(), StoreError> {
-        let mut lent = self.others.lend(LEND_LIMIT).await?;
-        let updated = bounded(write_channel(lent.get(), channel, decide)).await;
+        let mut lent = self.alarms.lend(LEND_LIMIT).await?;
+        let updated = bounded(lent.suspicion(), write_channel(lent.get(), channel, decide)).await;
         transaction_over(lent, updated).await
     }
 
     async fn open_alarms(&self) -> Result<Vec<Alarm>, StoreError> {
-        self.read(sqlx::query_as(include_str!("open_alarms.sql")).bind(MOST)).await
+        read(&self.alarms, sqlx::query_as(include_str!("open_alarms.sql")).bind(MOST)).await
     }
 
     async fn clean_up(&self, limits: &CleanUpLimits) -> Result<Vec<Dropped>, StoreError> {
-        let mut lent = self.others.lend(LEND_LIMIT).await?;
-        let dropped = bounded(write_clean_up(lent.get(), limits)).await;
+        let mut lent = self.alarms.lend(LEND_LIMIT).await?;
+        let dropped = bounded(lent.suspicion(), write_clean_up(lent.get(), limits)).await;
         transaction_over(lent, dropped).await
     }
 }

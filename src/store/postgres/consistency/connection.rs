@@ -22,7 +22,7 @@ impl PostgresStore {
         query: Select<T>,
     ) -> Result<Vec<T>, StoreError> {
         let mut lent = self.monitor.lend(LEND_LIMIT).await?;
-        let found = bounded(fetch(lent.get(), query)).await;
+        let found = bounded(lent.suspicion(), fetch(lent.get(), query)).await;
         statement_over(lent, found)
     }
 
@@ -39,7 +39,7 @@ impl PostgresStore {
     /// Runs one statement that writes, and returns how many rows it has changed.
     pub(super) async fn change(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, StoreError> {
         let mut lent = self.monitor.lend(LEND_LIMIT).await?;
-        let changed = bounded(run(lent.get(), query)).await;
+        let changed = bounded(lent.suspicion(), run(lent.get(), query)).await;
         statement_over(lent, changed).map(|done| done.rows_affected())
     }
 
@@ -49,8 +49,9 @@ impl PostgresStore {
         read: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut lent = self.monitor.lend(LEND_LIMIT).await?;
+        let suspicion = lent.suspicion();
         let connection = lent.get();
-        let found = bounded(async {
+        let found = bounded(suspicion, async {
             execute(connection, SNAPSHOT).await?;
             let found = read(connection).await?;
             execute(connection, "commit").await?;

@@ -159,7 +159,7 @@ impl ConsistencyStore for PostgresStore {
 
     async fn note_progress(&self, progress: &Progress<'_>) -> Result<bool, StoreError> {
         let mut lent = self.monitor.lend(LEND_LIMIT).await?;
-        let noted = bounded(progress::note(lent.get(), progress)).await;
+        let noted = bounded(lent.suspicion(), progress::note(lent.get(), progress)).await;
         transaction_over(lent, noted).await
     }
 
@@ -171,7 +171,7 @@ impl ConsistencyStore for PostgresStore {
         kept: i64,
     ) -> Result<(), StoreError> {
         let mut lent = self.monitor.lend(LEND_LIMIT).await?;
-        let ended = bounded(progress::end(lent.get(), check_id, state, error, kept)).await;
+        let ended = bounded(lent.suspicion(), progress::end(lent.get(), check_id, state, error, kept)).await;
         transaction_over(lent, ended).await
     }
 
@@ -218,8 +218,9 @@ impl ConsistencyStore for PostgresStore {
         decide: &mut (dyn FnMut(Evidence) -> Option<RepairChanges> + Send),
     ) -> Result<(), StoreError> {
         let mut lent = self.monitor.lend(LEND_LIMIT).await?;
+        let suspicion = lent.suspicion();
         let connection = lent.get();
-        let repaired = bounded(async {
+        let repaired = bounded(suspicion, async {
             execute(connection, "begin").await?;
             match decide(repair::evidence(connection, wanted).await?) {
                 None => execute(connection, "rollback").await,

@@ -28,7 +28,7 @@ const LOAD_NAMED: &str = concat!(include_str!("load.sql"), include_str!("load_na
 impl CountingStore for PostgresStore {
     async fn load(&self, wanted: &Wanted) -> Result<Facts, StoreError> {
         let mut lent = self.counting.lend(LEND_LIMIT).await?;
-        let facts = bounded(load(lent.get(), wanted)).await;
+        let facts = bounded(lent.suspicion(), load(lent.get(), wanted)).await;
         statement_over(lent, facts)
     }
 
@@ -37,7 +37,7 @@ impl CountingStore for PostgresStore {
         self.repeats
             .write(batch, |looks| async move {
                 let mut lent = self.counting.lend(LEND_LIMIT).await?;
-                let written = bounded(write::write(lent.get(), batch, looks)).await;
+                let written = bounded(lent.suspicion(), write::write(lent.get(), batch, looks)).await;
                 statement_over(lent, written)
             })
             .await
@@ -49,8 +49,9 @@ impl CountingStore for PostgresStore {
         decide: &mut (dyn FnMut(Facts) -> Batch + Send),
     ) -> Result<Written, StoreError> {
         let mut lent = self.counting.lend(LEND_LIMIT).await?;
+        let suspicion = lent.suspicion();
         let connection = lent.get();
-        let written = bounded(async {
+        let written = bounded(suspicion, async {
             execute(connection, "begin").await?;
             let mut facts = lock(connection, &wanted.work_orders).await?;
             let rest = Wanted { work_orders: Vec::new(), ..wanted.clone() };

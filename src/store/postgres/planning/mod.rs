@@ -7,9 +7,9 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 
-use super::PostgresStore;
 use super::counting::lock;
 use super::session::{LEND_LIMIT, bounded, execute, run, transaction_over};
+use super::{PostgresStore, read};
 use crate::domain::column::{Kind, Value};
 use crate::domain::ids::WorkOrderNumber;
 use crate::domain::time::Timestamp;
@@ -36,8 +36,8 @@ impl PlanningStore for PostgresStore {
     ) -> Result<Result<Edited, EditRefusal>, StoreError> {
         let mut attempt = 1;
         loop {
-            let mut lent = self.others.lend(LEND_LIMIT).await?;
-            let edited = bounded(apply(lent.get(), number, edit, precondition, fresh)).await;
+            let mut lent = self.quick.lend(LEND_LIMIT).await?;
+            let edited = bounded(lent.suspicion(), apply(lent.get(), number, edit, precondition, fresh)).await;
             match transaction_over(lent, edited).await {
                 // Two creations at once: the second one finds the row of the first one now.
                 Err(StoreError::Taken(_)) if attempt < EDIT_ATTEMPTS => attempt += 1,
@@ -48,7 +48,7 @@ impl PlanningStore for PostgresStore {
 
     async fn work_order(&self, number: &WorkOrderNumber) -> Result<Option<WorkOrder>, StoreError> {
         let query = sqlx::query_as(include_str!("work_order.sql"));
-        Ok(self.read(query.bind(number.as_str().to_owned())).await?.pop())
+        Ok(read(&self.quick, query.bind(number.as_str().to_owned())).await?.pop())
     }
 
     async fn work_orders(&self, query: &WorkOrderQuery) -> Result<Vec<WorkOrder>, StoreError> {
@@ -58,7 +58,7 @@ impl PlanningStore for PostgresStore {
             .bind(query.line.clone())
             .bind(query.q.clone())
             .bind(query.limit);
-        self.read(page).await
+        read(&self.lists, page).await
     }
 }
 

@@ -6,7 +6,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 
 use super::session::{LEND_LIMIT, bounded, execute, judge, transaction_over};
-use super::{PostgresStore, audit};
+use super::{PostgresStore, audit, read};
 use crate::domain::ids::RequestId;
 use crate::domain::refusals::{Leave, NotLeft, Refusal};
 use crate::domain::update::RefusalCode;
@@ -30,18 +30,18 @@ impl RefusalStore for PostgresStore {
             .bind(before.map(|(recorded_at, _)| recorded_at.to_utc()))
             .bind(before.map(|(_, id)| id.as_str().to_owned()))
             .bind(query.limit);
-        self.read(page).await
+        read(&self.lists, page).await
     }
 
     async fn refusal(&self, request_id: &RequestId) -> Result<Option<Refusal>, StoreError> {
-        Ok(self.read(of_id(request_id)).await?.pop())
+        Ok(read(&self.quick, of_id(request_id)).await?.pop())
     }
 
     async fn leave(&self, request_id: &RequestId, leave: &Leave) -> Result<Result<Refusal, NotLeft>, StoreError> {
         let mut attempt = 1;
         loop {
-            let mut lent = self.others.lend(LEND_LIMIT).await?;
-            let left = bounded(apply(lent.get(), request_id, leave)).await;
+            let mut lent = self.quick.lend(LEND_LIMIT).await?;
+            let left = bounded(lent.suspicion(), apply(lent.get(), request_id, leave)).await;
             match transaction_over(lent, left).await {
                 // Two at once: the second one finds the entry of the first one now.
                 Err(StoreError::Taken(_)) if attempt < LEAVE_ATTEMPTS => attempt += 1,

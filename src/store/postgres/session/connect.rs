@@ -4,11 +4,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::time::timeout;
 
-use crate::store::connections::Connections;
+use crate::store::connections::{Connections, Idleness, Opener, Server};
 
 /// From this server on there is `transaction_timeout`.
 const TRANSACTION_TIMEOUT_SERVER: i32 = 170_000;
@@ -28,38 +29,117 @@ const STATEMENT_TIMEOUT: &str = "5s";
 /// How long a whole transaction may last; it also ends before the commit.
 const TRANSACTION_TIMEOUT: &str = "7s";
 
-/// How statements are planned in a session.
+/// A session of counting that was used within this time is not checked: a look costs a round trip, and
+/// counting tries again by itself.
+const TRUSTED: Duration = Duration::from_secs(1);
+/// How long an idle session is kept. Firewalls forget silent connections, mostly after some minutes.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// What a set of sessions is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Plans {
-    /// Once: the statements of counting are built of probes that have only one good plan.
-    Generic,
-    /// For the values of each run, as lists with optional filters need it.
-    Custom,
+pub(in super::super) enum Use {
+    /// Statements that are built of probes with only one good plan. They are planned once.
+    Counting,
+    /// The same, where nobody tries again: each idle session is checked.
+    Monitor,
+    /// Statements with optional filters. They are planned for the values of each run.
+    Others,
+    /// The look whether the server takes writes. Only this one may go to a standby.
+    Readiness,
 }
 
+impl Use {
+    fn idleness(self) -> Idleness {
+        let trusted = if self == Self::Counting { TRUSTED } else { Duration::ZERO };
+        Idleness { trusted, kept: KEPT }
+    }
+
+    fn plans_once(self) -> bool {
+        matches!(self, Self::Counting | Self::Monitor)
+    }
+
+    /// The settings of a session. They go to the server with the request to connect. If they were set later,
+    /// a pooler between us could give them to other programs.
+    fn settings(self) -> Vec<(&'static str, &'static str)> {
+        // A plan made while the tables are empty must not scan them once they are full. And the guarded
+        // write locks in the order of a nested loop.
+        let (plans, scans) = if self.plans_once() { ("force_generic_plan", "off") } else { ("auto", "on") };
+        let mut settings = SETTINGS.to_vec();
+        settings.push(("plan_cache_mode", plans));
+        settings.extend(["enable_seqscan", "enable_hashjoin", "enable_mergejoin"].map(|name| (name, scans)));
+        settings
+    }
+}
+
+/// The settings of every session.
+const SETTINGS: [(&str, &str); 9] = [
+    ("lock_timeout", LOCK_TIMEOUT),
+    ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+    ("statement_timeout", STATEMENT_TIMEOUT),
+    ("jit", "off"),
+    ("timezone", "UTC"),
+    ("datestyle", "ISO"),
+    // If this machine disappears, the server ends our sessions and frees their locks after 15 s.
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "2"),
+];
+
+/// A set of sessions of this server.
 pub(in super::super) fn connections(
     options: &PgConnectOptions,
+    server: &Server,
     size: usize,
-    plans: Plans,
+    of: Use,
 ) -> Connections<PgConnection> {
-    let options = options.clone();
-    Connections::new(size, move || {
-        let options = options.clone();
-        async move { open(&options, plans).await }.boxed()
-    })
+    let options = options.clone().options(of.settings());
+    Connections::new(size, server, of.idleness(), Sessions { options, of })
+}
+
+/// Opens and checks the sessions of a set.
+struct Sessions {
+    options: PgConnectOptions,
+    of: Use,
+}
+
+impl Opener<PgConnection> for Sessions {
+    fn open(&self) -> BoxFuture<'static, Result<PgConnection, sqlx::Error>> {
+        let (options, of) = (self.options.clone(), self.of);
+        async move { open(&options, of).await }.boxed()
+    }
+
+    fn check<'c>(&self, connection: &'c mut PgConnection) -> BoxFuture<'c, Result<(), sqlx::Error>> {
+        let of = self.of;
+        async move {
+            let in_recovery = sqlx::query_scalar(include_str!("in_recovery.sql")).fetch_one(connection).await?;
+            refuse_recovery(in_recovery, of)
+        }
+        .boxed()
+    }
 }
 
 /// Opens a session that is ready for use. Until it has its own limits, [`CONNECT_LIMIT`] ends it.
 /// Then it waits for the standby, if there is one, as long as the server waits.
-async fn open(options: &PgConnectOptions, plans: Plans) -> Result<PgConnection, sqlx::Error> {
+async fn open(options: &PgConnectOptions, of: Use) -> Result<PgConnection, sqlx::Error> {
     let connect = async {
         let mut connection = options.connect().await?;
-        let session = set_limits(&mut connection, plans).await?;
+        let session = begin(&mut connection).await?;
+        refuse_recovery(session.in_recovery, of)?;
         Ok::<_, sqlx::Error>((connection, session))
     };
     let (mut connection, session) = timeout(CONNECT_LIMIT, connect).await.map_err(|_| no_answer())??;
-    await_standby(&mut connection, &session, options).await?;
+    if of != Use::Readiness {
+        await_standby(&mut connection, &session, options).await?;
+    }
     Ok(connection)
+}
+
+/// Refuses a standby, and a server that is being restored: what it has may be old.
+fn refuse_recovery(in_recovery: bool, of: Use) -> Result<(), sqlx::Error> {
+    match in_recovery && of != Use::Readiness {
+        true => Err(std::io::Error::other("the server is in recovery: it is a standby, or is being restored").into()),
+        false => Ok(()),
+    }
 }
 
 fn no_answer() -> sqlx::Error {
@@ -71,33 +151,20 @@ struct Session {
     pid: i32,
     /// Another session may get the same number later, but not the same begin.
     began: String,
+    in_recovery: bool,
 }
 
-/// Sets the session's limits.
-async fn set_limits(connection: &mut PgConnection, plans: Plans) -> Result<Session, sqlx::Error> {
-    let (version, pid, began): (i32, i32, String) = sqlx::query_as(include_str!("limits.sql"))
-        .bind(LOCK_TIMEOUT)
-        .bind(IDLE_IN_TRANSACTION_TIMEOUT)
-        .bind(STATEMENT_TIMEOUT)
-        .bind(match plans {
-            Plans::Generic => "force_generic_plan",
-            Plans::Custom => "auto",
-        })
-        .bind(match plans {
-            // A plan made while the tables are empty must not scan them once they are full. And the
-            // guarded write locks in the order of a nested loop.
-            Plans::Generic => "off",
-            Plans::Custom => "on",
-        })
-        .fetch_one(&mut *connection)
-        .await?;
+/// Looks which session it is, and sets what depends on the server.
+async fn begin(connection: &mut PgConnection) -> Result<Session, sqlx::Error> {
+    let (version, pid, began, in_recovery): (i32, i32, String, bool) =
+        sqlx::query_as(include_str!("begin_session.sql")).fetch_one(&mut *connection).await?;
     if version >= TRANSACTION_TIMEOUT_SERVER {
         sqlx::query("select set_config('transaction_timeout', $1, false)")
             .bind(TRANSACTION_TIMEOUT)
             .execute(&mut *connection)
             .await?;
     }
-    Ok(Session { pid, began })
+    Ok(Session { pid, began, in_recovery })
 }
 
 /// Waits for one synchronous commit.

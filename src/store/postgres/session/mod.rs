@@ -2,19 +2,22 @@
 
 mod connect;
 mod errors;
+mod migrate;
 mod start;
+mod start_error;
 
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgQueryResult};
 use sqlx::query::{Query, QueryAs};
 use sqlx::{PgConnection, Postgres};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
-pub(super) use connect::{Plans, connections};
+pub(super) use connect::{Use, connections};
 pub(super) use errors::judge;
-pub use start::{StartError, migrate};
+pub use migrate::{apply, is_migrated, migrate, migrations};
 pub(super) use start::{options, readiness, verify};
+pub use start_error::StartError;
 
 use crate::store::StoreError;
 use crate::store::connections::Lent;
@@ -26,12 +29,26 @@ pub(super) const LEND_LIMIT: Duration = Duration::from_secs(3);
 /// COMMIT that was sent.
 const OPERATION_LIMIT: Duration = Duration::from_secs(6);
 
-/// Ends the wait for an operation at [`OPERATION_LIMIT`]. Its outcome is unknown then, and its
-/// connection must not be used again.
-pub(super) async fn bounded<T>(operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    match timeout(OPERATION_LIMIT, operation).await {
-        Ok(done) => done,
-        Err(elapsed) => Err(StoreError::Broken(elapsed.into())),
+/// Why the wait for an operation ended.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error("the server did not answer within {OPERATION_LIMIT:?}")]
+    TooLong,
+    #[error("another session broke, and the server did not answer soon after it")]
+    Suspect,
+}
+
+/// Ends the wait for an operation at [`OPERATION_LIMIT`], or if its session is suspect
+/// ([`Lent::suspicion`]). Its outcome is unknown then, and its connection must not be used again.
+pub(super) async fn bounded<T>(
+    suspicion: impl Future<Output = ()>,
+    operation: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::select! {
+        biased;
+        done = operation => done,
+        () = sleep(OPERATION_LIMIT) => Err(StoreError::Broken(Unanswered::TooLong.into())),
+        () = suspicion => Err(StoreError::Broken(Unanswered::Suspect.into())),
     }
 }
 
@@ -54,7 +71,7 @@ pub(super) async fn transaction_over<T>(
 ) -> Result<T, StoreError> {
     if let Err(error) = &result
         && !error.outcome_unknown()
-        && bounded(execute(lent.get(), "rollback")).await.is_err()
+        && bounded(lent.suspicion(), execute(lent.get(), "rollback")).await.is_err()
     {
         return result;
     }

@@ -1,4 +1,4 @@
-//! Starting: reach the server, check what it promises, and migrate the tables.
+//! Starting: reach the server, and check what it promises.
 
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
@@ -9,52 +9,16 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::errors::judge;
+use super::start_error::{REACH_LIMIT, StartError};
 use crate::store::{Readiness, StoreError, migrations};
 
 /// The oldest server that is taken, as `server_version_num`.
 const OLDEST_SERVER: i32 = 150_000;
-/// How long startup tries to reach the server. After a power cut it may come up later than this
-/// process. The time is short, since a mistyped address costs it too. It is long enough that a
-/// supervisor that restarts us at once does not give up: systemd does after five starts in 10 s.
-const REACH_LIMIT: Duration = Duration::from_secs(10);
 /// The pause between two tries to connect, or to take the lock.
-const ASK_EVERY: Duration = Duration::from_millis(250);
-/// How long startup waits for another replica's migrations. Our own have no limit: an index on a
-/// large log takes minutes or hours.
-const MIGRATION_WAIT_LIMIT: Duration = Duration::from_secs(60);
-/// The advisory lock of the migrations. It may be any number, and it must not change.
-const MIGRATION_LOCK: i64 = 0x7363_616e_6665_6e63;
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(250);
 
-/// Why the store can't be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// `DATABASE_URL` does not parse.
-    #[error("DATABASE_URL is no PostgreSQL address")]
-    BadUrl(#[source] sqlx::Error),
-    /// The server can't be reached.
-    #[error("PostgreSQL can't be reached")]
-    Unreachable(#[source] sqlx::Error),
-    /// It did not answer in time.
-    #[error("PostgreSQL did not answer within {REACH_LIMIT:?}")]
-    TimedOut,
-    /// Another process migrates for too long.
-    #[error("another process migrates the tables and was not done within {MIGRATION_WAIT_LIMIT:?}")]
-    OthersMigrate,
-    /// The tables can't be made or brought up to date.
-    #[error("the tables can't be migrated")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    /// Too old.
-    #[error("PostgreSQL 15 or later is needed; this is server_version_num {0}")]
-    TooOld(i32),
-    /// A setting under which a 201 would not be on disk.
-    #[error("{setting}={value} on the PostgreSQL server: an acknowledged scan could be lost; turn it on")]
-    NotDurable {
-        /// The setting's name.
-        setting: &'static str,
-        /// Its value.
-        value: String,
-    },
-}
+/// A setting that is sent with the request to connect, to see whether it arrives.
+const SENT: (&str, &str) = ("lock_timeout", "1s");
 
 /// Reads `DATABASE_URL`.
 pub(in super::super) fn options(url: &str) -> Result<PgConnectOptions, StartError> {
@@ -68,16 +32,22 @@ pub(in super::super) fn options(url: &str) -> Result<PgConnectOptions, StartErro
 
 /// Refuses a server that is too old, or that acknowledges a commit that is not on disk.
 pub(in super::super) async fn verify(options: &PgConnectOptions) -> Result<(), StartError> {
-    let mut connection = reach(options).await?;
+    let mut connection = reach(&options.clone().options([SENT])).await?;
     let look = async {
-        let settings: (i32, String, String, String) =
+        let settings: (i32, String, String, String, String, String) =
             sqlx::query_as(include_str!("verify.sql")).fetch_one(&mut connection).await?;
         connection.close().await?;
         Ok(settings)
     };
-    let (version, fsync, full_page_writes, synchronous_commit) = answered(look).await?;
+    let (version, encoding, sent, fsync, full_page_writes, synchronous_commit) = answered(look).await?;
     if version < OLDEST_SERVER {
         return Err(StartError::TooOld(version));
+    }
+    if sent != SENT.1 {
+        return Err(StartError::Pooler);
+    }
+    if encoding != "UTF8" {
+        return Err(StartError::NotUtf8(encoding));
     }
     let settings =
         [("fsync", fsync), ("full_page_writes", full_page_writes), ("synchronous_commit", synchronous_commit)];
@@ -87,37 +57,8 @@ pub(in super::super) async fn verify(options: &PgConnectOptions) -> Result<(), S
     }
 }
 
-/// Makes the tables, or brings them up to date. Several replicas may start at once: they wait for
-/// each other on an advisory lock.
-///
-/// # Errors
-/// See [`StartError`].
-pub async fn migrate(url: &str) -> Result<(), StartError> {
-    let mut connection = reach(&options(url)?).await?;
-    take_migration_lock(&mut connection).await?;
-    migrations::POSTGRES.run(&mut connection).await?;
-    answered(connection.close()).await
-}
-
-/// Takes the lock of the migrations until the session ends. It polls. A session that waits in the server
-/// holds a snapshot. An index made `concurrently` would wait for that snapshot. (sqlx takes such a lock
-/// for its run.)
-async fn take_migration_lock(connection: &mut PgConnection) -> Result<(), StartError> {
-    let begun = Instant::now();
-    loop {
-        let take = sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(MIGRATION_LOCK);
-        if answered(take.fetch_one(&mut *connection)).await? {
-            return Ok(());
-        }
-        if begun.elapsed() >= MIGRATION_WAIT_LIMIT {
-            return Err(StartError::OthersMigrate);
-        }
-        sleep(ASK_EVERY).await;
-    }
-}
-
 /// Connects, and tries again while no server answers.
-async fn reach(options: &PgConnectOptions) -> Result<PgConnection, StartError> {
+pub(super) async fn reach(options: &PgConnectOptions) -> Result<PgConnection, StartError> {
     let begun = Instant::now();
     let mut told = false;
     loop {
@@ -131,8 +72,24 @@ async fn reach(options: &PgConnectOptions) -> Result<PgConnection, StartError> {
                 told = true;
                 sleep(ASK_EVERY).await;
             }
-            Err(error) => return Err(StartError::Unreachable(error)),
+            Err(error) => return Err(judge_refusal(error)),
         }
+    }
+}
+
+/// What it means that the server did not take a connection.
+fn judge_refusal(error: sqlx::Error) -> StartError {
+    let refusal = error.as_database_error();
+    let code = refusal.and_then(|refusal| refusal.code()).unwrap_or_default();
+    match code.as_ref() {
+        // invalid password, invalid authorization, insufficient privilege (on the database)
+        "28P01" | "28000" | "42501" => StartError::NotLetIn(error),
+        "3D000" => StartError::NoDatabase(error),
+        // A session that is not new: its prepared statements are there already, or those of ours are not.
+        "42P05" | "26000" => StartError::Pooler,
+        // PgBouncer's answer, under the code of a protocol violation
+        "08P01" if refusal.is_some_and(|refusal| refusal.message().contains("startup parameter")) => StartError::Pooler,
+        _ => StartError::Unreachable(error),
     }
 }
 
@@ -147,8 +104,8 @@ fn may_come_up(error: &sqlx::Error) -> bool {
     }
 }
 
-async fn answered<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StartError> {
-    timeout(REACH_LIMIT, asked).await.map_err(|_| StartError::TimedOut)?.map_err(StartError::Unreachable)
+pub(super) async fn answered<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StartError> {
+    timeout(REACH_LIMIT, asked).await.map_err(|_| StartError::TimedOut)?.map_err(judge_refusal)
 }
 
 pub(in super::super) async fn readiness(connection: &mut PgConnection) -> Result<Readiness, StoreError> {

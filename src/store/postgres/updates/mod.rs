@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::PostgresStore;
+use super::{PostgresStore, read};
 use crate::domain::ids::RequestId;
 use crate::domain::request::Counter;
 use crate::domain::update::Update;
@@ -25,7 +25,7 @@ impl UpdateStore for PostgresStore {
             .bind(query.to.map(|to| to.to_utc()))
             .bind(query.limit)
             .bind(request_id);
-        self.read(page).await
+        read(&self.lists, page).await
     }
 
     async fn updates_of_barcode(&self, query: &BarcodeQuery) -> Result<Vec<Update>, StoreError> {
@@ -35,12 +35,12 @@ impl UpdateStore for PostgresStore {
             .bind(before.map(|(recorded_at, _)| recorded_at.to_utc()))
             .bind(before.map(|(_, id)| id.as_str().to_owned()))
             .bind(query.limit);
-        self.read(page).await
+        read(&self.lists, page).await
     }
 
     async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
         let ids: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
-        self.read(sqlx::query_as(include_str!("updates_by_id.sql")).bind(ids)).await
+        read(&self.quick, sqlx::query_as(include_str!("updates_by_id.sql")).bind(ids)).await
     }
 }
 

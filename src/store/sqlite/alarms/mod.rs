@@ -10,9 +10,9 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use self::statements as sql;
-use super::SqliteStore;
 use super::session::arguments::{Arguments, fetch, list};
 use super::session::{Failure, LEND_LIMIT, limited};
+use super::{SqliteStore, read};
 use crate::domain::alarm::Alarm;
 use crate::domain::outbox::{ChannelState, Message};
 use crate::domain::time::SKEW;
@@ -35,7 +35,7 @@ impl AlarmStore for SqliteStore {
 
     async fn conditions(&self, query: &ConditionQuery) -> Result<Conditions, StoreError> {
         let (refused_after, burst) = query.duplicates;
-        let found = self.read(&sql::CONDITIONS, |bound| {
+        let found = read(&self.alarms, &sql::CONDITIONS, |bound| {
             bound.text(&query.seen_after.to_string());
             bound.text(&refused_after.to_string());
             bound.number(burst);
@@ -62,7 +62,7 @@ impl AlarmStore for SqliteStore {
     }
 
     async fn channel_queues(&self) -> Result<Vec<ChannelQueue>, StoreError> {
-        self.read(&sql::CHANNEL_QUEUES, |_| {}).await
+        read(&self.alarms, &sql::CHANNEL_QUEUES, |_| {}).await
     }
 
     async fn update_channel(
@@ -79,7 +79,7 @@ impl AlarmStore for SqliteStore {
     }
 
     async fn open_alarms(&self) -> Result<Vec<Alarm>, StoreError> {
-        self.read(&sql::OPEN_ALARMS, |bound| bound.number(MOST)).await
+        read(&self.alarms, &sql::OPEN_ALARMS, |bound| bound.number(MOST)).await
     }
 
     async fn clean_up(&self, limits: &CleanUpLimits) -> Result<Vec<Dropped>, StoreError> {

@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 
-use super::SqliteStore;
 use super::row_json::of_columns;
 use super::session::arguments::{Arguments, fetch};
 use super::session::on_rows::OnRows;
 use super::session::{Failure, LEND_LIMIT, limited};
+use super::{SqliteStore, read};
 use crate::domain::ids::WorkOrderNumber;
 use crate::domain::work_order::{Edit, EditRefusal, Fresh, Precondition, Status, WorkOrder};
 use crate::store::planning::WORK_ORDER as COLUMNS;
@@ -46,12 +46,12 @@ impl PlanningStore for SqliteStore {
     }
 
     async fn work_order(&self, number: &WorkOrderNumber) -> Result<Option<WorkOrder>, StoreError> {
-        let mut found = self.read(&WORK_ORDER, |bound| bound.text(number.as_str())).await?;
+        let mut found = read(&self.quick, &WORK_ORDER, |bound| bound.text(number.as_str())).await?;
         Ok(found.pop())
     }
 
     async fn work_orders(&self, query: &WorkOrderQuery) -> Result<Vec<WorkOrder>, StoreError> {
-        self.read(&WORK_ORDERS, |bound| {
+        read(&self.lists, &WORK_ORDERS, |bound| {
             // Every number sorts after the empty text.
             bound.text(query.after.as_ref().map_or("", WorkOrderNumber::as_str));
             bound.maybe(query.status.map(Status::word));

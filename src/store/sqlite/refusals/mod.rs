@@ -9,7 +9,7 @@ use super::row_json::of_columns;
 use super::session::arguments::{Arguments, fetch};
 use super::session::{Failure, LEND_LIMIT, limited};
 use super::updates::AFTER_ALL_TIMES;
-use super::{SqliteStore, audit};
+use super::{SqliteStore, audit, read};
 use crate::domain::column::Row as _;
 use crate::domain::ids::RequestId;
 use crate::domain::refusals::{Leave, NotLeft, Refusal};
@@ -33,7 +33,7 @@ impl RefusalStore for SqliteStore {
             Some((recorded_at, request_id)) => (recorded_at.to_string(), request_id.as_str()),
             None => (AFTER_ALL_TIMES.to_owned(), ""),
         };
-        self.read(&REFUSALS, |bound| {
+        read(&self.lists, &REFUSALS, |bound| {
             bound.maybe(query.line.as_deref());
             bound.maybe(query.code.map(RefusalCode::word));
             // Every time sorts after the empty text.
@@ -47,7 +47,7 @@ impl RefusalStore for SqliteStore {
     }
 
     async fn refusal(&self, request_id: &RequestId) -> Result<Option<Refusal>, StoreError> {
-        Ok(self.read(&REFUSAL, |bound| bound.text(request_id.as_str())).await?.pop())
+        Ok(read(&self.quick, &REFUSAL, |bound| bound.text(request_id.as_str())).await?.pop())
     }
 
     async fn leave(&self, request_id: &RequestId, leave: &Leave) -> Result<Result<Refusal, NotLeft>, StoreError> {

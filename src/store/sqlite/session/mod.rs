@@ -10,15 +10,18 @@ pub mod folder;
 pub(super) mod on_rows;
 pub(super) mod writer;
 
+use std::future::ready;
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use tokio::time::timeout;
 
 use crate::store::StoreError;
-use crate::store::connections::Connections;
+use crate::store::connections::{Connections, Idleness, Opener, Server};
 
 /// How long SQLite itself waits while a command writes. It can be short, because the lanes retry. It only
 /// has to be long enough that they do not loop without a pause.
@@ -45,10 +48,21 @@ pub(super) fn options(file: &Path) -> SqliteConnectOptions {
 }
 
 pub(super) fn connections(size: usize, options: SqliteConnectOptions) -> Connections<SqliteConnection> {
-    Connections::new(size, move || {
-        let options = options.clone();
-        Box::pin(async move { options.connect().await })
-    })
+    Connections::new(size, &Server::default(), Idleness::HARMLESS, File(options))
+}
+
+/// Opens connections to the file.
+struct File(SqliteConnectOptions);
+
+impl Opener<SqliteConnection> for File {
+    fn open(&self) -> BoxFuture<'static, Result<SqliteConnection, sqlx::Error>> {
+        let options = self.0.clone();
+        async move { options.connect().await }.boxed()
+    }
+
+    fn check<'c>(&self, _connection: &'c mut SqliteConnection) -> BoxFuture<'c, Result<(), sqlx::Error>> {
+        ready(Ok(())).boxed()
+    }
 }
 
 /// Ends an operation at its time limit. Its connection is dropped with it, and so is closed.

@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 
-use super::SqliteStore;
 use super::row_json::of_columns;
 use super::session::arguments::list;
+use super::{SqliteStore, read};
 use crate::domain::column::Row as _;
 use crate::domain::ids::{RequestId, Seq};
 use crate::domain::request::Counter;
@@ -32,7 +32,7 @@ impl UpdateStore for SqliteStore {
             None => UPDATES.as_str(),
         };
         let bounds = Bounds::older_than(query.before.as_ref());
-        self.read(statement, |bound| {
+        read(&self.lists, statement, |bound| {
             bound.text(query.work_order.as_str());
             bound.number(bounds.counted_below);
             bound.number(bounds.refused_below.0.0);
@@ -53,7 +53,7 @@ impl UpdateStore for SqliteStore {
             Some((recorded_at, request_id)) => (recorded_at.to_string(), request_id.as_str()),
             None => (AFTER_ALL_TIMES.to_owned(), ""),
         };
-        self.read(&UPDATES_OF_BARCODE, |bound| {
+        read(&self.lists, &UPDATES_OF_BARCODE, |bound| {
             bound.text(&query.barcode);
             bound.text(&recorded_at);
             bound.text(request_id);
@@ -64,7 +64,7 @@ impl UpdateStore for SqliteStore {
 
     async fn updates_by_id(&self, ids: &[RequestId]) -> Result<Vec<Update>, StoreError> {
         let ids = list(&ids);
-        self.read(&UPDATES_BY_ID, |bound| bound.text(&ids)).await
+        read(&self.quick, &UPDATES_BY_ID, |bound| bound.text(&ids)).await
     }
 }
 
