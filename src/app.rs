@@ -187,6 +187,8 @@ fn limits(config: &Config) -> http::Limits {
         batch_body: limits.max_batch_body,
         headers: limits.max_headers,
         header_read: limits.header_timeout,
+        idle: limits.idle_timeout,
+        write: limits.write_timeout,
         request: limits.request_timeout,
         connections: limits.max_connections,
         in_flight: limits.max_in_flight,

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub fallback: Counter,
     /// 1 while the breaker is open, so that Redis gets no requests.
     pub breaker_open: Gauge,
+    /// Connections that are open.
+    pub connections: Gauge,
     /// HTTP requests that were answered.
     pub http_requests: Family<HttpLabels, Counter>,
     /// Checks that ended.
@@ -175,6 +177,7 @@ impl Metrics {
             fenced_off: Counter::default(),
             fallback: Counter::default(),
             breaker_open: Gauge::default(),
+            connections: Gauge::default(),
             http_requests: Family::default(),
             checks: Family::default(),
             check_durations: Family::new_with_constructor(|| Histogram::new(MINUTES)),
@@ -311,6 +314,7 @@ impl Metrics {
     /// The requests.
     fn register_http(&mut self) {
         let r = &mut self.registry;
+        r.register("connections", "Connections that are open", self.connections.clone());
         r.register("http_requests", "HTTP requests that were answered", self.http_requests.clone());
     }
 

@@ -142,6 +142,10 @@ pub struct Limits {
     pub max_headers: usize,
     /// The longest time that a client may take to send the headers of a request.
     pub header_timeout: Duration,
+    /// The longest time that a connection may be idle.
+    pub idle_timeout: Duration,
+    /// The longest time that a client may take to read the next bytes of its answer.
+    pub write_timeout: Duration,
     /// The longest time that a whole request may take.
     pub request_timeout: Duration,
     /// Most open connections.

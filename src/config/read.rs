@@ -96,6 +96,8 @@ impl Settings {
             max_batch_body: self.size("max-batch-body")?,
             max_headers: self.size("max-headers")?,
             header_timeout: self.duration("header-timeout")?,
+            idle_timeout: self.duration("idle-timeout")?,
+            write_timeout: self.duration("write-timeout")?,
             request_timeout: self.duration("request-timeout")?,
             max_connections: self.count("max-connections")?,
             max_in_flight: self.count("max-in-flight")?,

@@ -140,6 +140,20 @@ pub const SETTINGS: &[Setting] = &[
         "longest time that a client may take to send the headers of a request",
     ),
     setting(
+        "idle-timeout",
+        "SCANFENCE_IDLE_TIMEOUT",
+        Some("75s"),
+        "TIME",
+        "longest time that a connection may be idle between two requests",
+    ),
+    setting(
+        "write-timeout",
+        "SCANFENCE_WRITE_TIMEOUT",
+        Some("10s"),
+        "TIME",
+        "longest time that a client may take to read the next bytes of its answer",
+    ),
+    setting(
         "request-timeout",
         "SCANFENCE_REQUEST_TIMEOUT",
         Some("30s"),

@@ -223,6 +223,11 @@ impl Service {
         self.reader.is_finished().then(|| status.code())
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     fn lines(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Body as _;
 use tokio::time::timeout;
 
@@ -26,14 +26,19 @@ pub(super) async fn collected(mut body: Body, limit: usize) -> Result<CollectedB
         discard(body).await;
         return Ok(CollectedBody::TooLarge(limit));
     }
-    match Limited::new(&mut body, limit).collect().await {
-        Ok(collected) => Ok(CollectedBody::Whole(collected.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let ended_early = |_| Problem::new(Code::MalformedRequest, "the body ended early or is not valid HTTP");
+        let Ok(data) = frame.map_err(ended_early)?.into_data() else { continue };
+        if data.len() > limit - whole.len() {
             discard(body).await;
-            Ok(CollectedBody::TooLarge(limit))
+            return Ok(CollectedBody::TooLarge(limit));
         }
-        Err(_) => Err(Problem::new(Code::MalformedRequest, "the body ended early or is not valid HTTP")),
+        // Copied, since each frame keeps the whole buffer that it was read into. A body that comes byte by
+        // byte would keep thousands of them.
+        whole.extend_from_slice(&data);
     }
+    Ok(CollectedBody::Whole(whole.into()))
 }
 
 /// Reads the rest of a body that is too large, within bounds, so that its client gets to read the

@@ -12,11 +12,15 @@ pub struct Limits {
     pub batch_body: usize,
     /// Largest request line and headers together, in bytes.
     pub headers: usize,
-    /// How long the headers may take, and how long a connection may be idle.
+    /// How long the headers of a request may take.
     pub header_read: Duration,
+    /// How long a connection may be idle between two requests.
+    pub idle: Duration,
+    /// How long a client may take to read the next bytes of its answer.
+    pub write: Duration,
     /// How long a request may take, from its headers to its answer.
     pub request: Duration,
-    /// Connections open at once; more wait in the listener's queue.
+    /// Connections open at once. Beyond them a few are kept for health and metrics.
     pub connections: usize,
     /// Requests handled at once.
     pub in_flight: usize,
@@ -33,6 +37,8 @@ impl Default for Limits {
             batch_body: 1024 * 1024,
             headers: 16 * 1024,
             header_read: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            write: Duration::from_secs(10),
             request: Duration::from_secs(30),
             connections: 4096,
             in_flight: 4096,

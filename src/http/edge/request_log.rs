@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::Response;
 use tokio::time::Instant;
 
+use super::server::OnlyHealth;
 use crate::domain::ids::{RequestId, WorkOrderNumber};
 use crate::http::input::extractors::{key_header, key_of};
 use crate::http::output::language::Language;
@@ -20,6 +21,8 @@ pub(super) struct RequestInfo {
     pub uri: Uri,
     /// The matched route; empty if none matched.
     pub route: &'static str,
+    /// Whether the connection has a place for health only.
+    pub only_health: bool,
     languages: HeaderMap,
     key: Option<HeaderValue>,
 }
@@ -37,6 +40,7 @@ impl RequestInfo {
             method: request.method().clone(),
             uri: request.uri().clone(),
             route: route.map_or("", |(_, path)| path),
+            only_health: request.extensions().get::<OnlyHealth>().is_some(),
             languages,
             key: key_header(request.headers()).cloned(),
         }

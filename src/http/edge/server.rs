@@ -1,4 +1,7 @@
 //! The sockets: accepts connections, limits them, and stops without losing a request.
+//!
+//! Beyond the limit of connections, [`KEPT`] more are served, for health and metrics only. So a load balancer
+//! sees a full service as what it is: alive and ready.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::{Request, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -19,8 +22,59 @@ use tower::ServiceExt as _;
 use super::access::Peer;
 use super::layer::router;
 use super::limits::Limits;
-use super::wire::Wire;
+use super::wire::{Patience, Phase, Wire};
 use crate::http::state::Http;
+
+/// Connections beyond the limit, for health and metrics.
+pub(in crate::http) const KEPT: usize = 64;
+/// How long such a connection may be idle, and how long it may take for a head: there are few of them.
+const KEPT_PATIENCE: Duration = Duration::from_secs(2);
+/// The time between two lines of the log that say that all connections are used.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// A place for a connection; free again when dropped.
+struct Place {
+    /// Whether it is one of those that are kept for health and metrics.
+    only_health: Option<OnlyHealth>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Marks the requests of a connection that has a kept place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OnlyHealth;
+
+/// The places of a service.
+struct Places {
+    usual: Arc<Semaphore>,
+    kept: Arc<Semaphore>,
+    told: Option<Instant>,
+}
+
+impl Places {
+    fn new(usual: usize) -> Self {
+        Self { usual: Arc::new(Semaphore::new(usual)), kept: Arc::new(Semaphore::new(KEPT)), told: None }
+    }
+
+    /// Waits until there is one. Only one task takes them, so it is still there afterwards.
+    async fn wait(&self) {
+        tokio::select! {
+            _ = self.usual.acquire() => {}
+            _ = self.kept.acquire() => {}
+        }
+    }
+
+    fn take(&mut self) -> Option<Place> {
+        if let Ok(permit) = Arc::clone(&self.usual).try_acquire_owned() {
+            return Some(Place { only_health: None, _permit: permit });
+        }
+        if self.told.is_none_or(|told| told.elapsed() >= LINE_EVERY) {
+            self.told = Some(Instant::now());
+            tracing::warn!("all connections are used (max-connections): further clients get 503, health is answered");
+        }
+        let permit = Arc::clone(&self.kept).try_acquire_owned().ok()?;
+        Some(Place { only_health: Some(OnlyHealth), _permit: permit })
+    }
+}
 
 /// How a service has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +94,7 @@ pub struct Drained {
 pub async fn serve(listener: TcpListener, http: Arc<Http>) -> Drained {
     let limits = http.limits;
     let routes = router(Arc::clone(&http));
-    let protocol = protocol(&limits);
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let mut places = Places::new(limits.connections);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
 
@@ -57,16 +110,16 @@ pub async fn serve(listener: TcpListener, http: Arc<Http>) -> Drained {
             biased;
             stopped = &mut closing => break stopped,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            (socket, peer, slot) = accepted(&listener, &slots) => {
-                let routes = routes.clone();
-                let service = service_fn(move |request: Request<Incoming>| answer(routes.clone(), peer, request));
-                let connection = protocol.serve_connection(Wire::over(TokioIo::new(socket)), service);
-                let connection = graceful.watch(connection);
+            (socket, peer, place) = accepted(&listener, &mut places) => {
+                let connection = graceful.watch(connection(socket, peer, &place, routes.clone(), &limits));
+                let open = Arc::clone(&http.metrics);
+                open.connections.inc();
                 connections.spawn(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection ended early");
                     }
-                    drop(slot);
+                    open.connections.dec();
+                    drop(place);
                 });
             }
         }
@@ -75,36 +128,54 @@ pub async fn serve(listener: TcpListener, http: Arc<Http>) -> Drained {
     drained(&http, graceful, connections, stopped + limits.grace).await
 }
 
-/// HTTP/1.1 with its limits. hyper has no time limits by default.
-fn protocol(limits: &Limits) -> http1::Builder {
-    let mut protocol = http1::Builder::new();
-    protocol.timer(TokioTimer::new()).header_read_timeout(limits.header_read).max_header_size(limits.headers);
-    protocol
-}
-
-async fn answer(
-    routes: Router,
+/// HTTP/1.1 on a socket, with its limits. hyper has no time limits by default.
+fn connection(
+    socket: TcpStream,
     peer: Peer,
-    mut request: Request<Incoming>,
-) -> Result<axum::response::Response, std::convert::Infallible> {
-    request.extensions_mut().insert(peer);
-    routes.oneshot(request).await
+    place: &Place,
+    routes: Router,
+    limits: &Limits,
+) -> impl GracefulConnection<Error = hyper::Error> + Send + use<> {
+    let only_health = place.only_health;
+    let at_most = if only_health.is_some() { KEPT_PATIENCE } else { Duration::MAX };
+    let phase = Phase::new();
+    let patience = Patience { head: limits.header_read.min(at_most), progress: limits.write, answer: limits.request };
+    let socket = TokioIo::new(Wire::over(socket, Arc::clone(&phase), patience));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        phase.busy();
+        let (routes, phase) = (routes.clone(), Arc::clone(&phase));
+        async move {
+            request.extensions_mut().insert(peer);
+            only_health.map(|mark| request.extensions_mut().insert(mark));
+            let response = routes.oneshot(request).await;
+            phase.idle();
+            response
+        }
+    });
+    let mut protocol = http1::Builder::new();
+    // Who closes his half after the request still reads the answer.
+    protocol.half_close(true);
+    // hyper counts it from the end of the last answer, so it limits an idle connection; [`Wire`] limits heads.
+    protocol.timer(TokioTimer::new()).header_read_timeout(limits.idle.max(limits.header_read).min(at_most));
+    protocol.max_header_size(limits.headers);
+    protocol.serve_connection(socket, service)
 }
 
-/// The next connection within the limit. No error ends the loop: an error of one connection concerns
-/// only that one, and a lack of file descriptors passes.
-async fn accepted(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Peer, OwnedSemaphorePermit) {
+/// The next connection, and its place. No error ends the loop: an error of one connection concerns only that
+/// one, and a lack of file descriptors passes.
+async fn accepted(listener: &TcpListener, places: &mut Places) -> (TcpStream, Peer, Place) {
     /// Long enough for some connections to end and release their file descriptors.
     const BACK_OFF: Duration = Duration::from_millis(200);
     loop {
-        let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+        places.wait().await;
         match listener.accept().await {
             Ok((socket, peer)) => {
                 if let Err(error) = socket.set_nodelay(true) {
                     tracing::debug!(%error, "a connection ended before it was served");
                     continue;
                 }
-                return (socket, Peer(peer), slot);
+                let Some(place) = places.take() else { continue };
+                return (socket, Peer(peer), place);
             }
             Err(error) if of_one_connection(&error) => {
                 tracing::debug!(%error, "a connection ended before it was accepted")

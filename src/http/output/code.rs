@@ -84,6 +84,8 @@ pub enum Code {
     InternalError,
     /// A queue or limit is full.
     Overloaded,
+    /// The request came in time, and was not done in time.
+    TimedOut,
     /// The database does not answer.
     StorageUnavailable,
     /// Redis does not answer, and the fallback is `refuse`.
@@ -144,6 +146,7 @@ impl Code {
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Overloaded
+            | Self::TimedOut
             | Self::StorageUnavailable
             | Self::LeaseUnavailable
             | Self::ShuttingDown
@@ -177,6 +180,7 @@ impl Code {
             | Self::TooManyRequests
             | Self::InternalError
             | Self::Overloaded
+            | Self::TimedOut
             | Self::StorageUnavailable
             | Self::LeaseUnavailable
             | Self::ShuttingDown
@@ -200,7 +204,10 @@ impl Code {
     #[must_use]
     pub fn retryable(self) -> bool {
         match self.status() {
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
+            StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::SERVICE_UNAVAILABLE => true,
             _ => matches!(self, Self::WorkOrderUnknown | Self::UpdateUnknown),
         }
     }
@@ -254,7 +261,7 @@ mod tests {
         for &code in Code::ALL {
             let status = code.status().as_u16();
             let expected =
-                [408, 429, 503].contains(&status) || matches!(code, Code::WorkOrderUnknown | Code::UpdateUnknown);
+                [408, 429, 500, 503].contains(&status) || matches!(code, Code::WorkOrderUnknown | Code::UpdateUnknown);
             assert_eq!(code.retryable(), expected, "{code:?}");
             assert_eq!(code.retry_after().is_some(), status == 429 || status == 503, "{code:?}");
         }

@@ -286,6 +286,18 @@ fn words(code: Code) -> Words {
                               出现，请附上服务日志反馈。",
             },
         },
+        Code::TimedOut => Words {
+            english: Text {
+                title: "The request was not done in time",
+                explanation: "The service is slow or waits for its database. The request goes on, and may still take \
+                              effect. Send it again under the same id to learn the result; it counts at most once.",
+            },
+            chinese: Text {
+                title: "处理超时",
+                explanation: "服务繁忙，或在等待数据库。请求仍在处理，可能会计入。请用同一请求号重试，以确定结果；最多只\
+                              计一次。",
+            },
+        },
         Code::Overloaded => Words {
             english: Text {
                 title: "The service is overloaded",

@@ -71,7 +71,10 @@ routes! {
     GET   "/problems/{code}"                         documents::explain;
 }
 
-/// The routes that anybody may call, also while the service is full.
+/// The routes that are answered also while the service is full.
+pub(super) const HEALTH: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+/// The routes that anybody may call.
 pub(super) const OPEN: [&str; 4] = ["/livez", "/readyz", "/openapi.yaml", "/problems/{code}"];
 
 /// The routes whose handlers give their requests to the committer and wait. The committer goes on

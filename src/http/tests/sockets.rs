@@ -144,15 +144,19 @@ async fn headers_that_trickle_in_too_slowly_end_the_connection() {
 }
 
 #[tokio::test]
-async fn past_the_connections_a_new_one_waits_for_its_turn() {
+async fn past_all_connections_a_new_one_waits_for_its_turn() {
+    // One, and those that are kept for health.
     let (_service, address, _server) = listening(Limits { connections: 1, ..limits() }).await;
-    let first = TcpStream::connect(address).await.unwrap();
-    let mut second = TcpStream::connect(address).await.unwrap();
+    let mut all = Vec::new();
+    for _ in 0..1 + crate::http::server::KEPT {
+        all.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut last = TcpStream::connect(address).await.unwrap();
     let request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    second.write_all(request).await.unwrap();
+    last.write_all(request).await.unwrap();
     let mut byte = [0];
-    let waits = tokio::time::timeout(Duration::from_millis(50), second.peek(&mut byte)).await;
-    assert!(waits.is_err(), "the second is not served beside the first");
-    drop(first);
-    assert!(all_of(second).await.starts_with("HTTP/1.1 200 "));
+    let waits = tokio::time::timeout(Duration::from_millis(50), last.peek(&mut byte)).await;
+    assert!(waits.is_err(), "it is not served beside them");
+    drop(all.pop());
+    assert!(all_of(last).await.starts_with("HTTP/1.1 200 "));
 }
