@@ -18,12 +18,13 @@ use uuid::Uuid;
 pub use self::commands::{Tested, alarms, migrate, monitor, test_alarm};
 use self::deployment::Parts;
 pub use self::failure::Failure;
-use self::watching::{senders, watch};
+use self::watching::{machine, senders, watch};
 use crate::alarms::senders::Sender;
 use crate::alarms::{Alarms, Channels, WeakKeys};
 use crate::config::{self, Config};
 use crate::counting::{self, Committer};
 use crate::domain::ids::Owner;
+use crate::http::access::{Access, Mode};
 use crate::http::{self, Http};
 use crate::monitor::{self, Monitor};
 use crate::telemetry::Metrics;
@@ -61,8 +62,12 @@ pub async fn serve(config: Config) -> Result<(), Failure> {
 /// # Errors
 /// See [`Failure`].
 pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationToken) -> Result<(), Failure> {
-    if config.access == config::Access::Open {
-        warn!("SCANFENCE_ACCESS=open: everybody who reaches this service may do everything");
+    match config.access {
+        config::Access::Open => warn!("SCANFENCE_ACCESS=open: everybody who reaches this service may do everything"),
+        config::Access::Keys => info!(
+            "only callers on this machine are served; a proxy on this machine that adds no header (nginx by itself) \
+             makes everybody behind it local"
+        ),
     }
     let senders = senders(&config.alarms.channels)?;
     let owner = Owner::named(&Uuid::now_v7().to_string());
@@ -130,7 +135,7 @@ impl Service {
             monitor: Arc::clone(&monitor),
             metrics,
         };
-        let http = Http::new(answering, access(config.access), limits(config), stop.clone());
+        let http = Http::new(answering, access(config), limits(config), stop.clone());
         info!(
             address = %listener.local_addr().unwrap_or(config.listen),
             deployment = parts.name,
@@ -173,11 +178,13 @@ fn monitor_settings(monitor: &config::Monitor) -> monitor::Settings {
     monitor::Settings { recent: check_recent, full: check_full, repair }
 }
 
-fn access(access: config::Access) -> http::access::Access {
-    match access {
-        config::Access::Keys => http::access::Access::Loopback,
-        config::Access::Open => http::access::Access::Open,
-    }
+fn access(config: &Config) -> Access {
+    let mode = match config.access {
+        config::Access::Keys => Mode::Loopback,
+        config::Access::Open => Mode::Open,
+    };
+    let allowed_hosts = config.allowed_hosts.iter().cloned().chain(machine()).map(|host| host.to_ascii_lowercase());
+    Access { mode, allowed_hosts: allowed_hosts.collect(), public_origins: config.public_origins.clone() }
 }
 
 fn limits(config: &Config) -> http::Limits {

@@ -1,5 +1,6 @@
 //! The metrics and the log.
 
+use std::collections::HashSet;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -257,6 +258,27 @@ impl Metrics {
             Ok(()) => text,
             Err(std::fmt::Error) => unreachable!("writing to a String does not fail"),
         }
+    }
+
+    /// The same in the text format 0.0.4, in which a counter has the name of its samples.
+    #[must_use]
+    pub fn render_text(&self) -> String {
+        let text = self.render();
+        let mut counters = HashSet::new();
+        let lines = text.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF");
+        // The type comes after the help text.
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"));
+        counters.extend(types);
+        let named = lines.map(|line| {
+            let mut words = line.splitn(4, ' ');
+            match (words.next(), words.next(), words.next(), words.next()) {
+                (Some("#"), Some(kind), Some(name), rest) if counters.contains(name) => {
+                    format!("# {kind} {name}_total {}\n", rest.unwrap_or_default())
+                }
+                _ => format!("{line}\n"),
+            }
+        });
+        named.collect()
     }
 
     /// The scans, from the queue to the commit.

@@ -60,7 +60,11 @@ impl Failure {
     pub fn is_wrong_usage(&self) -> bool {
         match self {
             Self::Redis(_)
-            | Self::Postgres(postgres::StartError::BadUrl(_))
+            | Self::Postgres(
+                postgres::StartError::BadUrl(_)
+                | postgres::StartError::Parameter(_)
+                | postgres::StartError::SeveralHosts,
+            )
             | Self::Channel(_)
             | Self::NoSuchChannel(..) => true,
             Self::Store(_)

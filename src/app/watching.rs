@@ -49,7 +49,7 @@ pub(super) fn watch(
             ],
         },
         Replica { holder: parts.lease.owner().to_string(), name: name_of_process(address) },
-        Own { lease_is_away: Box::new(move || lease.health() == Health::Away), weak_keys },
+        Own { lease_is_away: Box::new(move || matches!(lease.health(), Health::Away | Health::Refusing)), weak_keys },
         clock::now(),
     )
 }
@@ -62,7 +62,12 @@ fn overdue_after(schedule: &Schedule) -> watch::Due {
 
 /// The name of this process for people: the machine and the port.
 fn name_of_process(address: Option<SocketAddr>) -> String {
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let machine = if machine.trim().is_empty() { "localhost" } else { machine.trim() };
-    address.map_or_else(|| machine.to_owned(), |address| format!("{machine}:{}", address.port()))
+    let machine = machine().unwrap_or_else(|| "localhost".to_owned());
+    address.map_or_else(|| machine.clone(), |address| format!("{machine}:{}", address.port()))
+}
+
+/// The name of this machine.
+pub(super) fn machine() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }

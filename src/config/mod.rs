@@ -38,6 +38,10 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Who may call.
     pub access: Access,
+    /// Names under which clients reach the service, besides IP addresses and the machine's name.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of the service's own pages, as browsers see them, in lower case.
+    pub public_origins: Vec<String>,
     /// The format of log lines; `None`: text if stderr is a terminal, else JSON.
     pub log_format: Option<LogFormat>,
     /// Which log lines are written, as in `RUST_LOG`.

@@ -28,6 +28,8 @@ impl Settings {
             listen: self.parsed("listen", values::address)?,
             shutdown_grace: self.duration("shutdown-grace")?,
             access: self.parsed("access", values::choice)?,
+            allowed_hosts: self.parsed("allowed-hosts", values::hosts)?,
+            public_origins: self.parsed("public-origins", values::origins)?,
             log_format: match self.text("log-format") {
                 None => None,
                 Some(_) => Some(self.parsed("log-format", values::choice)?),
@@ -170,6 +172,9 @@ mod tests {
             (vec!["--access", "all"], "keys or open"),
             (vec!["--max-body", "1GB"], "max-body"),
             (vec!["--queue", "0"], "queue"),
+            (vec!["--allowed-hosts", "line3:8080"], "without a port"),
+            (vec!["--public-origins", "line3.plant"], "such as https://"),
+            (vec!["--public-origins", "https://line3.plant/board"], "such as https://"),
             (vec!["--late-scans", "3 days ago"], "or off"),
             (vec!["--check-full", "at night"], "check-full"),
             (vec!["--time-zone", "Mars/Olympus"], "time-zone"),

@@ -104,6 +104,21 @@ pub const SETTINGS: &[Setting] = &[
         "keys: only callers on this machine, until access keys exist; open: everybody who reaches the port",
     ),
     setting(
+        "allowed-hosts",
+        "SCANFENCE_ALLOWED_HOSTS",
+        None,
+        "NAMES",
+        "with access = open: names of this service besides its IP addresses and the machine's name, separated by commas",
+    ),
+    setting(
+        "public-origins",
+        "SCANFENCE_PUBLIC_ORIGINS",
+        None,
+        "ORIGINS",
+        "addresses of this service in browsers, such as https://line3.plant, separated by commas; \
+         if not set: http:// and the name in the browser's request",
+    ),
+    setting(
         "log-format",
         "SCANFENCE_LOG_FORMAT",
         None,

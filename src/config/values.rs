@@ -64,6 +64,30 @@ pub(super) fn safe_kinds(text: &str) -> Result<Vec<Kind>, String> {
     })
 }
 
+/// The items of a list with commas.
+fn items(text: &str) -> impl Iterator<Item = String> {
+    text.split(',').map(|item| item.trim().to_ascii_lowercase()).filter(|item| !item.is_empty())
+}
+
+/// A list of host names.
+pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
+    let is_name = |host: &String| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    let all_names = items(text).all(|host| is_name(&host));
+    all_names
+        .then(|| items(text).collect())
+        .ok_or_else(|| "must be host names without a port, such as line3.plant".to_owned())
+}
+
+/// A list of origins, as browsers send them.
+pub(super) fn origins(text: &str) -> Result<Vec<String>, String> {
+    let is_origin = |origin: &String| {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@']))
+    };
+    let all_origins = items(text).all(|origin| is_origin(&origin));
+    all_origins.then(|| items(text).collect()).ok_or_else(|| "must be origins such as https://line3.plant".to_owned())
+}
+
 /// An IP address and a port; `localhost` is the IPv4 loopback address.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let ip = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));

@@ -133,8 +133,10 @@ pub enum Health {
     Good,
     /// There are none by configuration: only the row lock.
     RowsAlone,
-    /// It is down. Its fallback is used.
+    /// It is down. Scans are counted with row locks.
     Away,
+    /// It is down, and no scan is counted without it.
+    Refusing,
 }
 
 impl Health {
@@ -144,7 +146,7 @@ impl Health {
         match self {
             Self::Good => "good",
             Self::RowsAlone => "rows alone",
-            Self::Away => "away",
+            Self::Away | Self::Refusing => "away",
         }
     }
 }

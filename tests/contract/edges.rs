@@ -114,6 +114,11 @@ pub async fn metrics_have_bounded_labels(shop: &Shop) {
     order.scan(&scan).await;
     order.client.get(&format!("/v1/{}", unique("path"))).await;
     order.client.request("BREW", "/livez", &[], "").await.unwrap();
+    let plain = [("accept", "text/plain;version=0.0.4;q=0.5,*/*;q=0.1")];
+    let plain = order.client.request("GET", "/metrics", &plain, "").await.unwrap();
+    assert!(plain.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    assert!(plain.text().contains("# TYPE scanfence_replays_total counter\nscanfence_replays_total "), "{plain:?}");
+    assert!(!plain.text().contains("# EOF") && !plain.text().contains("# UNIT"), "{plain:?}");
     let metrics = order.client.get("/metrics").await;
     assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = metrics.text();

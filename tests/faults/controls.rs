@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use scanfence::counting::{Committer, Settings};
 use scanfence::domain::decide::{ClaimChanges, Facts};
 use scanfence::domain::ids::Owner;
-use scanfence::http::access::Access;
+use scanfence::http::access::{Access, Mode};
 use scanfence::http::{Http, Limits, Parts, server};
 use scanfence::lease::local::LocalLease;
 use scanfence::monitor::{self, Monitor};
@@ -147,7 +147,7 @@ async fn replica(database: &Database, off: Off, stop: &CancellationToken) -> Str
         weak_keys: Arc::default(),
         metrics,
     };
-    let http = Http::new(parts, Access::Open, Limits::default(), stop.clone());
+    let http = Http::new(parts, Access::of(Mode::Open), Limits::default(), stop.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
     let address = listener.local_addr().expect("it is bound");
     // Ends with the test's runtime.

@@ -48,7 +48,7 @@ async fn pitfall_17_a_hung_redis_costs_one_time_limit_and_then_nothing_until_it_
         assert_eq!(fence(&standings[0]), held, "what is held stays held");
         assert_eq!(standings[1], LeaseState::RowLock);
         assert_eq!(b.ask("P2", 0).await, LeaseState::Unavailable);
-        a.lease.health() == Health::Away && b.lease.health() == Health::Away
+        a.lease.health() == Health::Away && b.lease.health() == Health::Refusing
     })
     .await;
     assert!(a.counted("broken") >= 1, "{}", a.counted("broken"));
@@ -195,7 +195,7 @@ async fn away_at_last(replica: &Replica, time: Duration) -> Duration {
         // Reads still work. They do not show that Redis grants.
         let _ = replica.lease.view(&number("P0")).await;
         match replica.lease.health() {
-            Health::Away => since = since.or(Some(Instant::now())),
+            Health::Away | Health::Refusing => since = since.or(Some(Instant::now())),
             Health::Good | Health::RowsAlone => since = None,
         }
         tokio::time::sleep(5 * MS).await;

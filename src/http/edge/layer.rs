@@ -2,9 +2,10 @@
 //!
 //! | step | if it fails |
 //! | --- | --- |
+//! | does it say once for which host it is? | 400 `malformed-request` |
 //! | has the connection a place for health only? | 503 `overloaded` |
 //! | is the service stopping? | 503 `shutting-down` |
-//! | who calls? | 401 `unauthenticated` |
+//! | who calls? | 401 `unauthenticated`, 403 `forbidden` |
 //! | is there room for one more request? | 503 `overloaded` |
 //! | collect the body, within size and time | 408 `request-timeout`, or the handler's 413 |
 //! | run the handler, within the time | 503 `timed-out`, 500 `internal-error` |
@@ -28,9 +29,10 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::time::timeout_at;
 
+use super::access::check_host;
 use super::body::collected;
+use super::places::OnlyHealth;
 use super::request_log::RequestInfo;
-use super::server::OnlyHealth;
 use crate::http::input::extractors::{Caller, CollectedBody};
 use crate::http::output::code::Code;
 use crate::http::output::problem::Problem;
@@ -70,6 +72,7 @@ async fn guard(State(http): State<Arc<Http>>, request: Request, next: Next) -> R
 async fn handled(http: &Http, info: &RequestInfo, request: Request, next: Next) -> Result<Response, Problem> {
     let deadline = info.started + http.limits.request;
     let (mut parts, body) = request.into_parts();
+    check_host(&parts)?;
     let is_health = HEALTH.contains(&info.route);
     if parts.extensions.get::<OnlyHealth>().is_some() && !is_health {
         return Err(Problem::new(Code::Overloaded, "all connections are used"));

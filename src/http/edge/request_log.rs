@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::Response;
 use tokio::time::Instant;
 
-use super::server::OnlyHealth;
+use super::places::OnlyHealth;
 use crate::domain::ids::{RequestId, WorkOrderNumber};
 use crate::http::input::extractors::{key_header, key_of};
 use crate::http::output::language::Language;

@@ -1,6 +1,6 @@
 //! The sockets: accepts connections, limits them, and stops without losing a request.
 //!
-//! Beyond the limit of connections, [`KEPT`] more are served, for health and metrics only. So a load balancer
+//! Beyond the limit of connections, some more are served, for health and metrics only. So a load balancer
 //! sees a full service as what it is: alive and ready.
 
 use std::io;
@@ -14,7 +14,6 @@ use hyper::{Request, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::ServiceExt as _;
@@ -22,59 +21,9 @@ use tower::ServiceExt as _;
 use super::access::Peer;
 use super::layer::router;
 use super::limits::Limits;
+use super::places::{KEPT_PATIENCE, Place, Places};
 use super::wire::{Patience, Phase, Wire};
 use crate::http::state::Http;
-
-/// Connections beyond the limit, for health and metrics.
-pub(in crate::http) const KEPT: usize = 64;
-/// How long such a connection may be idle, and how long it may take for a head: there are few of them.
-const KEPT_PATIENCE: Duration = Duration::from_secs(2);
-/// The time between two lines of the log that say that all connections are used.
-const LINE_EVERY: Duration = Duration::from_secs(10);
-
-/// A place for a connection; free again when dropped.
-struct Place {
-    /// Whether it is one of those that are kept for health and metrics.
-    only_health: Option<OnlyHealth>,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// Marks the requests of a connection that has a kept place.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OnlyHealth;
-
-/// The places of a service.
-struct Places {
-    usual: Arc<Semaphore>,
-    kept: Arc<Semaphore>,
-    told: Option<Instant>,
-}
-
-impl Places {
-    fn new(usual: usize) -> Self {
-        Self { usual: Arc::new(Semaphore::new(usual)), kept: Arc::new(Semaphore::new(KEPT)), told: None }
-    }
-
-    /// Waits until there is one. Only one task takes them, so it is still there afterwards.
-    async fn wait(&self) {
-        tokio::select! {
-            _ = self.usual.acquire() => {}
-            _ = self.kept.acquire() => {}
-        }
-    }
-
-    fn take(&mut self) -> Option<Place> {
-        if let Ok(permit) = Arc::clone(&self.usual).try_acquire_owned() {
-            return Some(Place { only_health: None, _permit: permit });
-        }
-        if self.told.is_none_or(|told| told.elapsed() >= LINE_EVERY) {
-            self.told = Some(Instant::now());
-            tracing::warn!("all connections are used (max-connections): further clients get 503, health is answered");
-        }
-        let permit = Arc::clone(&self.kept).try_acquire_owned().ok()?;
-        Some(Place { only_health: Some(OnlyHealth), _permit: permit })
-    }
-}
 
 /// How a service has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -116,11 +116,15 @@ fn is_json(headers: &HeaderMap) -> bool {
     let json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
     let utf_8 = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
-            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            let charset = value.trim().trim_matches('"');
+            // The second is no registered name, but many programs send it.
+            charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
         }
         _ => true,
     });
-    json && utf_8 && !headers.contains_key(CONTENT_ENCODING)
+    let plain =
+        headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    json && utf_8 && plain
 }
 
 impl<S: Sync> FromRequestParts<S> for IdempotencyKey {

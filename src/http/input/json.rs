@@ -51,6 +51,10 @@ pub(in crate::http) fn object(text: &[u8]) -> Result<Object<'_>, Problem> {
 /// Reads text that must be one JSON object, but none of its values, so that an error in one value
 /// does not concern the others.
 pub(in crate::http) fn unread(text: &[u8]) -> Result<Object<'_>, Problem> {
+    if text.starts_with("\u{feff}".as_bytes()) {
+        let reason = "the body begins with a byte order mark, which JSON does not have: send it without";
+        return Err(Problem::new(Code::MalformedRequest, reason));
+    }
     match serde_json::from_slice(text) {
         Ok(Unread(object)) => Ok(object),
         Err(error) if error.is_data() => Err(Problem::new(Code::MalformedRequest, NOT_AN_OBJECT)),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{ACCEPT, CACHE_CONTROL};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
@@ -18,9 +18,16 @@ pub(super) async fn livez() -> Response {
     with_type("text/plain; charset=utf-8", "ok\n")
 }
 
-/// `GET /metrics`
-pub(super) async fn metrics(State(http): State<Arc<Http>>) -> Response {
-    with_type("application/openmetrics-text; version=1.0.0; charset=utf-8", http.metrics.render())
+/// `GET /metrics`: in OpenMetrics, or in the older text format where only that is accepted.
+pub(super) async fn metrics(State(http): State<Arc<Http>>, headers: HeaderMap) -> Response {
+    let accepts = |kind: &str| {
+        let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        accepted.flat_map(|value| value.split(',')).any(|part| part.trim_start().starts_with(kind))
+    };
+    match accepts("text/plain") && !accepts("application/openmetrics-text") {
+        true => with_type("text/plain; version=0.0.4; charset=utf-8", http.metrics.render_text()),
+        false => with_type("application/openmetrics-text; version=1.0.0; charset=utf-8", http.metrics.render()),
+    }
 }
 
 /// `GET /readyz`: whether a scan can be counted.
@@ -107,10 +114,10 @@ impl Checks {
             lease: match lease {
                 Health::Good => check(Status::Ok, "leases are granted"),
                 Health::RowsAlone => check(Status::Ok, "no Redis configured: work is ordered by database rows alone"),
-                Health::Away => check(
-                    Status::Warn,
-                    "Redis does not answer: counting goes on, slower; if lease-fallback is `refuse`, scans get 503",
-                ),
+                Health::Away => check(Status::Warn, "Redis does not answer: counting goes on, slower"),
+                Health::Refusing => {
+                    check(Status::Fail, "Redis does not answer: scans get 503, because lease-fallback is `refuse`")
+                }
             },
             durability: Durability {
                 status: Status::Ok,

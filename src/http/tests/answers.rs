@@ -272,6 +272,7 @@ async fn every_wrong_field_is_named_with_its_reason() {
 }
 
 #[tokio::test]
+// Long: one table of cases.
 async fn the_first_thing_that_is_wrong_answers_in_the_contracts_order() {
     let service = Service::with_work_order().await;
     let scans = "POST /v1/work-orders/W1/scans";
@@ -326,8 +327,12 @@ async fn the_first_thing_that_is_wrong_answers_in_the_contracts_order() {
         assert_eq!(reply.header("www-authenticate"), bearer);
     }
     assert!(service.shop.updates().is_empty(), "pitfall 25: no key is made up for a request that has none");
-    let charset = ("content-type", "Application/JSON;charset=\"UTF-8\"");
-    assert_eq!(service.send(scans, &[charset, key], r#"{"counter":"input"}"#).await.status, 201);
+    let marked = service.send(scans, &[JSON, key], "\u{feff}{}").await;
+    assert!(marked.problem()["detail"].as_str().unwrap().contains("byte order mark"), "{marked:?}");
+    for kind in ["Application/JSON;charset=\"UTF-8\"", "application/json; charset=utf8"] {
+        let headers = [("content-type", kind), ("content-encoding", "Identity"), key];
+        assert_eq!(service.send(scans, &headers, r#"{"counter":"input"}"#).await.status, 201, "{kind}");
+    }
 }
 
 #[tokio::test]

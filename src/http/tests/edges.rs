@@ -8,7 +8,7 @@ use tokio::task::yield_now;
 
 use super::shop::Mood;
 use super::{JSON, Service};
-use crate::http::access::Access;
+use crate::http::access::{Access, Mode};
 use crate::http::{Code, Limits, ROUTES};
 use crate::lease::Health;
 use crate::store::Readiness;
@@ -119,7 +119,7 @@ async fn a_request_that_takes_too_long_is_503_and_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_is_408_and_frees_its_place() {
     let limits = Limits { in_flight: 1, ..Limits::default() };
-    let service = Service::with(limits, Access::Loopback);
+    let service = Service::with(limits, Access::of(Mode::Loopback));
     let never = Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
     let reply = service.send("POST /v1/scans", &[JSON], never).await;
     assert_eq!((reply.status.as_u16(), reply.code().as_str()), (408, "request-timeout"));
@@ -141,7 +141,7 @@ async fn a_body_of_unknown_length_is_read_no_further_than_its_limit() {
 
 #[tokio::test]
 async fn past_the_requests_in_flight_all_but_health_is_503() {
-    let service = Service::with(Limits { in_flight: 1, ..Limits::default() }, Access::Loopback);
+    let service = Service::with(Limits { in_flight: 1, ..Limits::default() }, Access::of(Mode::Loopback));
     service.put("/v1/work-orders/W1", r#"{"planned_quantity":1}"#).await;
     service.shop.mood(Mood::HoldsBack);
     let waiting = service.scan("k1", r#"{"counter":"input"}"#);
@@ -189,11 +189,18 @@ async fn only_the_open_routes_answer_strangers() {
         assert_eq!(reply.status == 401, !open, "{method} {path} {reply:?}");
     }
     assert_eq!(service.send("GET /unheard-of", &[far], "").await.status, 401);
-    let open = Service::with(Limits::default(), Access::Open);
+    let open = Service::with(Limits::default(), Access::of(Mode::Open));
     open.put("/v1/work-orders/W1", r#"{"planned_quantity":1}"#).await;
     let line = "POST /v1/work-orders/W1/scans";
-    let reply = open.send(line, &[far, JSON, ("idempotency-key", "k1")], r#"{"counter":"input"}"#).await;
-    assert_eq!(reply.json()["recorded_by"], "open");
+    let scan = async |host| {
+        let headers = [("host", host), ("x-real-ip", "10.0.0.7"), JSON, ("idempotency-key", "k1")];
+        open.send(line, &headers, r#"{"counter":"input"}"#).await
+    };
+    assert_eq!(scan("factory.example").await.code(), "forbidden", "a name that is not ours");
+    assert_eq!(scan("10.0.0.2:8080").await.json()["recorded_by"], "open");
+    let from_a_page = [("origin", "http://page.example"), JSON];
+    let reply = open.send("PUT /v1/work-orders/W1", &from_a_page, r#"{"planned_quantity":7}"#).await;
+    assert_eq!((reply.status.as_u16(), reply.code().as_str()), (403, "forbidden"));
 }
 
 #[tokio::test]
@@ -217,6 +224,7 @@ async fn readiness_follows_the_store_and_spares_it() {
         (readiness(true, true), Health::Good, 200, "ok", "ok", "ok"),
         (readiness(true, true), Health::RowsAlone, 200, "ok", "ok", "ok"),
         (readiness(true, true), Health::Away, 200, "warn", "ok", "ok"),
+        (readiness(true, true), Health::Refusing, 503, "fail", "ok", "ok"),
         (readiness(false, true), Health::Good, 503, "fail", "fail", "ok"),
         (readiness(true, false), Health::Away, 503, "fail", "ok", "fail"),
     ] {
@@ -237,7 +245,7 @@ async fn readiness_follows_the_store_and_spares_it() {
         tokio::time::advance(Duration::from_secs(2)).await;
     }
     let asked = service.shop.with(|state| std::mem::take(&mut state.asked_if_ready));
-    assert_eq!(asked, 5);
+    assert_eq!(asked, 6);
 
     service.shop.with(|state| state.readiness = None);
     for _ in 0..10 {

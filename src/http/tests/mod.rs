@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 
 use self::no_drift::NoDrift;
 use self::shop::Shop;
-use super::edge::access::{Access, Peer};
+use super::edge::access::{Access, Mode, Peer};
 use super::edge::layer::router;
 use super::edge::limits::Limits;
 use super::state::{Http, Parts};
@@ -50,7 +50,7 @@ struct Reply {
 
 impl Service {
     fn new() -> Self {
-        Self::with(Limits::default(), Access::Loopback)
+        Self::with(Limits::default(), Access::of(Mode::Loopback))
     }
 
     fn with(limits: Limits, access: Access) -> Self {

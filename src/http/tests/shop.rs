@@ -413,7 +413,7 @@ impl Lease for Shop {
     async fn view(&self, _: &WorkOrderNumber) -> Result<Option<View>, Unreachable> {
         self.with(|state| match state.lease {
             Health::Good | Health::RowsAlone => Ok(state.lease_view.clone()),
-            Health::Away => Err(Unreachable("away".into())),
+            Health::Away | Health::Refusing => Err(Unreachable("away".into())),
         })
     }
 

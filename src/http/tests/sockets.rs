@@ -10,12 +10,12 @@ use tokio::task::JoinHandle;
 use super::Service;
 use super::shop::Mood;
 use crate::http::Limits;
-use crate::http::access::Access;
+use crate::http::access::{Access, Mode};
 use crate::http::server::{Drained, serve};
 
 /// The service on a port.
 async fn listening(limits: Limits) -> (Service, SocketAddr, JoinHandle<Drained>) {
-    let service = Service::with(limits, Access::Loopback);
+    let service = Service::with(limits, Access::of(Mode::Loopback));
     service.put("/v1/work-orders/W1", r#"{"planned_quantity":9}"#).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -73,6 +73,8 @@ async fn unusual_but_valid_http_is_answered_by_the_routes() {
     let chunked = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (sent, status, code) in [
         (with("GET http://localhost/livez") + "\r\n", 200, ""),
+        (with("GET /livez") + "Host: localhost\r\n\r\n", 400, "malformed-request"),
+        ("GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), 400, "malformed-request"),
         (with("OPTIONS *") + "\r\n", 404, "not-found"),
         (with("CONNECT localhost:443") + "\r\n", 404, "not-found"),
         (with("BREW /livez") + "\r\n", 405, "method-not-allowed"),
@@ -148,7 +150,7 @@ async fn past_all_connections_a_new_one_waits_for_its_turn() {
     // One, and those that are kept for health.
     let (_service, address, _server) = listening(Limits { connections: 1, ..limits() }).await;
     let mut all = Vec::new();
-    for _ in 0..1 + crate::http::server::KEPT {
+    for _ in 0..1 + crate::http::edge::places::KEPT {
         all.push(TcpStream::connect(address).await.unwrap());
     }
     let mut last = TcpStream::connect(address).await.unwrap();

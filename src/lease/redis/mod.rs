@@ -136,7 +136,11 @@ impl Lease for RedisLease {
     /// Away also if the keeper has died: leases are then granted, but not renewed.
     fn health(&self) -> Health {
         let kept = self.tasks().iter().all(|task| !task.is_finished());
-        if kept && self.leases.breaker().is_closed() { Health::Good } else { Health::Away }
+        match (kept && self.leases.breaker().is_closed(), self.leases.fallback) {
+            (true, _) => Health::Good,
+            (false, Fallback::Database) => Health::Away,
+            (false, Fallback::Refuse) => Health::Refusing,
+        }
     }
 
     async fn close(&self) {

@@ -17,6 +17,43 @@ const OLDEST_SERVER: i32 = 150_000;
 /// The pause between two tries to connect, or to take the lock.
 pub(super) const ASK_EVERY: Duration = Duration::from_millis(250);
 
+/// The parameters of `DATABASE_URL` that the driver takes.
+const PARAMETERS: [&str; 17] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// Refuses parameters that the driver would only warn of, with their values in the log (a password under a
+/// mistyped name). `channel_binding` is left out where it asks for nothing.
+fn without_what_we_do_anyway(url: &str) -> Result<String, StartError> {
+    let Some((address, query)) = url.split_once('?') else { return Ok(url.to_owned()) };
+    let mut kept = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match (name, value) {
+            ("channel_binding", "prefer" | "disable") => {}
+            _ if PARAMETERS.contains(&name) || name.starts_with("options[") => kept.push(pair),
+            _ => return Err(StartError::Parameter(name.to_owned())),
+        }
+    }
+    Ok(format!("{address}?{}", kept.join("&")))
+}
+
 /// A setting that is sent with the request to connect, to see whether it arrives.
 const SENT: (&str, &str) = ("lock_timeout", "1s");
 
@@ -26,7 +63,18 @@ pub(in super::super) fn options(url: &str) -> Result<PgConnectOptions, StartErro
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(StartError::BadUrl(sqlx::Error::Configuration("it must begin with postgres://".into())));
     }
-    let options = PgConnectOptions::from_str(url).map_err(StartError::BadUrl)?;
+    // With a user and no host, which the parameter `host` names, it would be no URL.
+    let url = without_what_we_do_anyway(url)?.replacen("@/", "@localhost/", 1);
+    let options = PgConnectOptions::from_str(&url).map_err(StartError::BadUrl)?;
+    if options.get_host().contains(',') {
+        return Err(StartError::SeveralHosts);
+    }
+    // The driver keeps the brackets of an IPv6 address.
+    let host = options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(ToOwned::to_owned);
+    let options = match host {
+        Some(host) => options.host(&host),
+        None => options,
+    };
     Ok(options.application_name("scanfence").disable_statement_logging())
 }
 
@@ -108,9 +156,53 @@ pub(super) async fn answered<T>(asked: impl Future<Output = Result<T, sqlx::Erro
     timeout(REACH_LIMIT, asked).await.map_err(|_| StartError::TimedOut)?.map_err(judge_refusal)
 }
 
+/// Whether the server is ready, and what a 201 rests on.
 pub(in super::super) async fn readiness(connection: &mut PgConnection) -> Result<Readiness, StoreError> {
     let versions: Vec<i64> = migrations::POSTGRES.iter().map(|migration| migration.version).collect();
     let (writable, migrated, synchronous_standby) =
         sqlx::query_as(include_str!("readiness.sql")).bind(versions).fetch_one(connection).await.map_err(judge)?;
     Ok(Readiness { writable, migrated, synchronous_standby })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_in_its_usual_forms() {
+        for (url, host) in [
+            ("postgres://u:p@db.plant:5433/scanfence?sslmode=verify-full", "db.plant"),
+            ("postgresql://u@[fd00::2]:5432/scanfence", "fd00::2"),
+            ("postgres://u@h/d?channel_binding=prefer&application_name=x", "h"),
+            ("postgres://u@/d?host=db.plant", "db.plant"),
+            ("postgres://u@h/d?options=-csearch_path%3Dplant", "h"),
+        ] {
+            let options = options(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(options.get_host(), host, "{url}");
+        }
+        let sockets = [
+            "postgres:///d?host=/run/postgresql",
+            "postgres://u:p@/d?host=/run/postgresql",
+            "postgres://%2Frun%2Fpostgresql/d",
+        ];
+        for url in sockets {
+            let socket = options(url).unwrap_or_else(|error| panic!("{url}: {error}")).get_socket().cloned();
+            assert_eq!(socket, Some("/run/postgresql".into()), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_honoured_is_refused_by_name_and_no_value_is_told() {
+        for (url, part) in [
+            ("mysql://h/d", "no PostgreSQL address"),
+            ("postgres://u@one,two/d", "several hosts"),
+            ("postgres://u@h/d?pasword=S3CRET", "\"pasword\""),
+            ("postgres://u@h/d?channel_binding=require", "\"channel_binding\""),
+            ("postgres://u@h/d?target_session_attrs=read-write", "\"target_session_attrs\""),
+        ] {
+            let refused = options(url).expect_err(url);
+            let told = format!("{refused} {}", crate::telemetry::causes(&refused));
+            assert!(told.contains(part) && !told.contains("S3CRET"), "{url}: {told}");
+        }
+    }
 }

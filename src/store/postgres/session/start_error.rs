@@ -20,6 +20,12 @@ pub enum StartError {
     /// `DATABASE_URL` does not parse.
     #[error("DATABASE_URL is no PostgreSQL address")]
     BadUrl(#[source] sqlx::Error),
+    /// A parameter of `DATABASE_URL` that would change nothing.
+    #[error("DATABASE_URL has the parameter {0:?}, or a value of it, that can't be honoured: correct or remove it")]
+    Parameter(String),
+    /// Several hosts.
+    #[error("DATABASE_URL names several hosts: name one, which leads to the primary")]
+    SeveralHosts,
     /// The server can't be reached.
     #[error("PostgreSQL can't be reached")]
     Unreachable(#[source] sqlx::Error),
