@@ -91,6 +91,9 @@ pub enum NotAPattern {
     /// It is empty.
     #[error("must not be empty; leave it out, or send null, to accept every barcode")]
     Empty,
+    /// It has characters that no field takes. A separator is written as `\x1D`.
+    #[error(transparent)]
+    Text(#[from] BadText),
     /// It is no regular expression.
     #[error("is not a regular expression: {0}")]
     Syntax(String),
@@ -114,9 +117,10 @@ impl BarcodePattern {
         if text.chars().count() > Self::LONGEST {
             return Err(NotAPattern::TooLong);
         }
-        if text.is_empty() {
+        if text.trim().is_empty() {
             return Err(NotAPattern::Empty);
         }
+        text::check(text, Self::LONGEST)?;
         // Alone first: `a)(b` is none, though it would be one within the parentheses.
         compile(text)?;
         let compiled = OnceLock::from(Some(compile(&whole(text))?));

@@ -69,10 +69,11 @@ fn change_of(fields: &mut Fields<'_>) -> Option<Change> {
         0 => Err("must not be 0".into()),
         delta => Ok(delta),
     });
-    if !fields.has("set_to") {
-        fields.refuse("barcodes", "goes only with set_to");
-    }
+    let is_recount = fields.has("set_to");
     let barcodes = fields.read("barcodes", values::word(Barcodes::of_word, "keep or release")).unwrap_or_default();
+    if !is_recount && barcodes != Barcodes::default() {
+        fields.wrong("barcodes", "release goes only with set_to");
+    }
     let set_to = fields.read("set_to", values::integer(0..=QUANTITY_LIMIT));
     match (delta, set_to) {
         (Some(delta), _) => Delta::new(delta).map(Change::Delta),

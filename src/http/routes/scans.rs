@@ -40,6 +40,14 @@ pub(super) fn scan_of(
     let counter = fields.required("counter", values::counter);
     let ask = ask_of(&mut fields);
     let step = fields.read("step", values::step).unwrap_or_default();
+    if let Some(Ask::Undo { undoes }) = &ask {
+        if !step.canonical.is_empty() {
+            fields.wrong("step", "does not go with undo: it is that of the scan that it takes back");
+        }
+        if *undoes == request_id {
+            fields.wrong("undoes", "is the id of this request itself");
+        }
+    }
     let station = fields.text("station", NAME_MAX);
     let terminal = fields.text("terminal", NAME_MAX);
     let operator = fields.text("operator", NAME_MAX);
@@ -75,9 +83,7 @@ fn ask_of(fields: &mut Fields<'_>) -> Option<Ask> {
     let overriding = overriding_of(fields, action);
     match action {
         Action::Undo => {
-            for name in ["barcode", "step"] {
-                fields.refuse(name, "does not go with undo: they are those of the scan that it takes back");
-            }
+            fields.refuse("barcode", "does not go with undo: it is that of the scan that it takes back");
             fields.required("undoes", values::request_id).map(|undoes| Ask::Undo { undoes })
         }
         Action::Unbind => fields.required("barcode", values::barcode).map(|barcode| Ask::Unbind { barcode }),

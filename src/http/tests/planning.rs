@@ -63,3 +63,32 @@ async fn a_work_order_is_created_replaced_and_guarded_by_its_etag() {
         assert_eq!((&held["status"], &held["hold_reason"]), (&json!(shown), &json!(format!("now {status}"))));
     }
 }
+
+#[tokio::test]
+async fn a_pattern_is_text_that_both_stores_take() {
+    let service = Service::new();
+    for pattern in ["a\\u0000b", "a\\nb", "\\u0378", "   "] {
+        let plan = format!(r#"{{"planned_quantity":9,"barcode_pattern":"{pattern}"}}"#);
+        let reply = service.put("/v1/work-orders/W1", &plan).await;
+        assert_eq!((reply.status.as_u16(), reply.code().as_str()), (422, "invalid-field"), "{pattern}");
+    }
+    let plan = r#"{"planned_quantity":9,"barcode_pattern":"[0-9]+\\x1D[0-9]+"}"#;
+    assert_eq!(service.put("/v1/work-orders/W1", plan).await.status, 201, "a separator by its code");
+}
+
+#[tokio::test]
+async fn what_equals_the_default_may_be_sent_and_an_undo_of_itself_may_not() {
+    let service = Service::with_work_order().await;
+    assert_eq!(service.scan("k1", r#"{"counter":"input"}"#).await.status, 201);
+    let itself = service.scan("k2", r#"{"counter":"input","action":"undo","undoes":"k2"}"#).await;
+    assert_eq!((itself.status.as_u16(), itself.code().as_str()), (422, "invalid-field"), "it can never succeed");
+    let step = service.scan("k2", r#"{"counter":"input","action":"undo","undoes":"k1","step":"P1"}"#).await;
+    assert_eq!(step.code(), "invalid-field");
+    let undo = service.scan("k2", r#"{"counter":"input","action":"undo","undoes":"k1","step":" "}"#).await;
+    assert_eq!(undo.status, 201, "{undo:?}");
+    let people = r#""reason":"r","operator":"o""#;
+    let keep = service.correct("k3", &format!(r#"{{"counter":"input","delta":1,"barcodes":"keep",{people}}}"#)).await;
+    assert_eq!(keep.status, 201, "{keep:?}");
+    let free = format!(r#"{{"counter":"input","delta":1,"barcodes":"release",{people}}}"#);
+    assert_eq!(service.correct("k4", &free).await.code(), "invalid-field");
+}
