@@ -42,7 +42,7 @@ pub struct Server(watch::Sender<Seen>);
 /// What was seen of a server until a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
-    /// How many connections broke in use.
+    /// How many connections broke in use that were not suspect.
     broken: u64,
     /// How many idle connections were dead.
     dead: u64,
@@ -283,7 +283,13 @@ impl<C: Connection> Drop for Lent<'_, C> {
     fn drop(&mut self) {
         // First the connection, then the place for another one.
         if self.connection.take().is_some() {
-            self.home.server.0.send_modify(|seen| seen.broken += 1);
+            // One that was suspect already tells nothing new. Else, on a slow server, each operation that is
+            // cut off would cut off those that began after it, without end.
+            self.home.server.0.send_if_modified(|now| {
+                let is_news = now.broken == self.seen.broken;
+                now.broken += u64::from(is_news);
+                is_news
+            });
         }
         self.permit.take();
     }

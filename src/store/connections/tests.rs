@@ -157,3 +157,19 @@ async fn where_a_connection_broke_the_idle_ones_are_checked_and_the_others_get_l
     use_at_once(&connections, 2).await;
     assert_eq!(opener.counts(), (3, 2), "once");
 }
+
+#[tokio::test]
+async fn what_was_suspect_already_makes_nothing_suspect_that_began_after_it() {
+    let opener = Gated::with(10);
+    let connections = of(&opener, 4);
+    use_at_once(&connections, 2).await;
+    let (first, second) = (connections.lend(LONG).await.expect("idle"), connections.lend(LONG).await.expect("idle"));
+    drop(first);
+    let later = connections.lend(LONG).await.expect("it opens");
+    let (old, new) = (second.suspicion(), later.suspicion());
+    drop(second);
+    tokio::time::pause();
+    timeout(2 * AFTER_SUSPICION, old).await.expect("it began before the first one broke");
+    timeout(2 * AFTER_SUSPICION, new).await.expect_err("it began after that");
+    tokio::time::resume();
+}
